@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file register: where every file that Cove owns lies. Pure: nothing is created or read here.
+
+Everything lies below ``COVE_HOME`` (default ``~/.cove``); deleting that folder is a full uninstall. Paths are
+short because a unix socket's path ends at 104 bytes on macOS and 108 on Linux.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cove.errors import UsageError
+
+SOCKET_PATH_LIMIT = 103
+"""Bytes a unix socket's path may have: ``sun_path`` is 104 on macOS, 108 on Linux, with the final NUL."""
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
+
+
+def check_machine_name(name: str) -> str:
+    """Return ``name`` if it can name a machine.
+
+    Raises:
+        UsageError: it is not a lower-case letter followed by up to 29 letters, digits or dashes.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a machine",
+            hint="A name begins with a lower-case letter; up to 29 letters, digits and dashes follow.",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class MachinePaths:
+    """Every file of one machine."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """The machine's name."""
+        return self.root.name
+
+    @property
+    def spec(self) -> Path:
+        """What the user asked for, and the image it was made with (JSON)."""
+        return self.root / "machine.json"
+
+    @property
+    def state(self) -> Path:
+        """What the supervisor last said: state, reason, pids with their start times (JSON)."""
+        return self.root / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the supervisor as long as it lives, and by whoever creates or deletes."""
+        return self.root / "lock"
+
+    @property
+    def data_disk(self) -> Path:
+        """The sparse ext4 disk; the one file here that cannot be made again."""
+        return self.root / "data.img"
+
+    @property
+    def docker_socket(self) -> Path:
+        """The engine's API, for the user's own clients."""
+        return self.root / "docker.sock"
+
+    @property
+    def agent_socket(self) -> Path:
+        """The guest agent's control connection."""
+        return self.root / "agent.sock"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """The supervisor's HTTP API."""
+        return self.root / "cove.sock"
+
+    @property
+    def network_socket(self) -> Path:
+        """gvproxy's ethernet frames, towards the VMM."""
+        return self.root / "net.sock"
+
+    @property
+    def gvproxy_socket(self) -> Path:
+        """gvproxy's own HTTP API."""
+        return self.root / "gv.sock"
+
+    @property
+    def qmp_socket(self) -> Path:
+        """QEMU's monitor."""
+        return self.root / "qmp.sock"
+
+    @property
+    def uml_dir(self) -> Path:
+        """User-Mode Linux's folder: its pid and its management console."""
+        return self.root / "uml"
+
+    @property
+    def console_log(self) -> Path:
+        """The guest's console, whole, of the last start."""
+        return self.root / "console.log"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What the supervisor did, of the last start."""
+        return self.root / "supervisor.log"
+
+    @property
+    def gvproxy_log(self) -> Path:
+        """What gvproxy printed, of the last start."""
+        return self.root / "gvproxy.log"
+
+    @property
+    def sockets(self) -> tuple[Path, ...]:
+        """Every socket; those left by a dead run are removed before the next start."""
+        return (
+            self.docker_socket,
+            self.agent_socket,
+            self.supervisor_socket,
+            self.network_socket,
+            self.gvproxy_socket,
+            self.qmp_socket,
+        )
+
+
+@dataclass(frozen=True)
+class Home:
+    """``COVE_HOME`` and what is below it.
+
+    Args:
+        root: ``COVE_HOME``.
+        cache: what can be made or fetched again; ``COVE_CACHE``, by default below ``root``.
+    """
+
+    root: Path
+    cache: Path
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Home:
+        """The home that ``COVE_HOME``, ``COVE_CACHE`` and ``HOME`` name.
+
+        Raises:
+            UsageError: none of them says where.
+        """
+        if env.get("COVE_HOME"):
+            root = Path(env["COVE_HOME"]).absolute()
+        elif env.get("HOME"):
+            root = Path(env["HOME"]).absolute() / ".cove"
+        else:
+            raise UsageError("neither COVE_HOME nor HOME is set", hint="export COVE_HOME=/some/short/folder")
+        cache = Path(env["COVE_CACHE"]).absolute() if env.get("COVE_CACHE") else root / "cache"
+        return cls(root, cache)
+
+    def machine(self, name: str) -> MachinePaths:
+        """The files of the machine ``name``, which need not exist.
+
+        Raises:
+            UsageError: the name cannot name a machine, or its sockets' paths would be too long.
+        """
+        paths = MachinePaths(self.machines / check_machine_name(name))
+        # uml's console is the deepest of all sockets
+        longest = max((*paths.sockets, paths.uml_dir / "vm" / "mconsole"), key=lambda path: len(bytes(path)))
+        if len(bytes(longest)) > SOCKET_PATH_LIMIT:
+            raise UsageError(
+                f"the path of a socket would be too long: {longest}",
+                details=f"{len(bytes(longest))} bytes, where a unix socket may have {SOCKET_PATH_LIMIT}",
+                hint="Set COVE_HOME to a shorter folder.",
+            )
+        return paths
+
+    @property
+    def machines(self) -> Path:
+        """One folder per machine."""
+        return self.root / "m"
+
+    @property
+    def config(self) -> Path:
+        """The user's settings (YAML), optional."""
+        return self.root / "config.yml"
+
+    @property
+    def docker_config(self) -> Path:
+        """``DOCKER_CONFIG`` of the docker CLI that Cove runs: the user's own, plus our plugins."""
+        return self.root / "docker"
+
+    @property
+    def archive(self) -> Path:
+        """Verified files of Debian's archive, by digest."""
+        return self.cache / "archive"
+
+    @property
+    def tools(self) -> Path:
+        """The toolbox: a private prefix per group of programs."""
+        return self.cache / "tools"
+
+    @property
+    def images(self) -> Path:
+        """Guest images: kernel, initramfs, root, lock."""
+        return self.cache / "images"
+
+    @property
+    def containers(self) -> Path:
+        """Built-in container images (``cove.internal/...``) as docker archives."""
+        return self.cache / "containers"
+
+    @property
+    def probes(self) -> Path:
+        """What was found out about this host by trying (JSON)."""
+        return self.cache / "probes.json"

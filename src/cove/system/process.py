@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place that starts programs.
+
+``run`` is for short programs and waits; ``spawn`` starts a long-lived child inside an event loop; ``replace``
+becomes another program; ``detach`` starts a process that outlives us. Children are known by pid and start time,
+so a pid that was given to another program meanwhile is never signalled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from cove.errors import CommandError, DeadlineError, ToolError
+
+OUTPUT_TAIL = 4000
+"""Characters of a failed program's output that its error keeps."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program ready to be started: its argv and what its environment needs on top of ours."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+    def with_args(self, *args: str) -> Command:
+        """The same program with more arguments."""
+        return Command((*self.argv, *args), self.env)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a finished program printed."""
+
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process that cannot be mistaken for a later one with the same pid.
+
+    Args:
+        pid: its number.
+        started: its start in clock ticks since the host's boot (Linux, proc(5) stat field 22), "" if unknown.
+    """
+
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, pid: int) -> Identity | None:
+        """The identity of the running process ``pid``, or None if there is none (a zombie counts as none)."""
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None if sys.platform == "linux" else cls._without_proc(pid)
+        return None if fields[0] in "ZX" else cls(pid, fields[19])
+
+    @classmethod
+    def _without_proc(cls, pid: int) -> Identity | None:
+        found = subprocess.run(
+            ["/bin/ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+        return cls(pid, found.stdout.strip()) if found.stdout.strip() else None
+
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return Identity.of(self.pid) == self
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to its process group if it still runs (our children lead their own group)."""
+        if self.alive():
+            try:
+                os.killpg(self.pid, number)
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                os.kill(self.pid, number)
+
+
+def run(
+    command: Command | Sequence[str],
+    *,
+    doing: str,
+    deadline: float,
+    stdin: bytes | None = None,
+    cwd: Path | None = None,
+) -> Completed:
+    """Run a program to its end.
+
+    Args:
+        command: what to run; a plain sequence inherits our environment as it is.
+        doing: what we want from it, for the error: "formatting the disk".
+        deadline: seconds it may take; it is killed after that.
+        stdin: what it reads; nothing by default.
+        cwd: its folder.
+
+    Raises:
+        ToolError: the program does not exist or cannot be executed.
+        CommandError: it failed; holds the command, the exit code and the end of its output.
+        DeadlineError: it took longer than ``deadline``.
+    """
+    argv, env = _parts(command)
+    try:
+        done = subprocess.run(
+            argv, input=stdin if stdin is not None else b"", capture_output=True, env=env, cwd=cwd, timeout=deadline,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineError(
+            f"{doing}: {Path(argv[0]).name} did not end within {deadline:.0f} s", details=" ".join(argv)
+        ) from error
+    except OSError as error:
+        raise ToolError(f"{doing}: {argv[0]} cannot be started: {error.strerror}") from error
+    if done.returncode != 0:
+        output = (done.stdout + done.stderr).decode(errors="replace")[-OUTPUT_TAIL:]
+        raise CommandError(f"{doing} failed", argv=argv, returncode=done.returncode, output=output)
+    return Completed(done.stdout, done.stderr)
+
+
+def replace(command: Command) -> NoReturn:
+    """Become another program (exec). Terminal, signals and exit code pass through by themselves.
+
+    Raises:
+        ToolError: it cannot be executed.
+    """
+    argv, env = _parts(command)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execve(argv[0], argv, env)
+    except OSError as error:
+        raise ToolError(f"{argv[0]} cannot be started: {error.strerror}") from error
+
+
+def detach(command: Command, *, log: Path, pass_fds: Sequence[int] = ()) -> int:
+    """Start a process that survives us and our terminal: own session, no stdin, output to ``log``.
+
+    Returns:
+        its pid. It is our child until we end; nobody waits for it.
+    """
+    argv, env = _parts(command)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, env=env, cwd="/",
+            start_new_session=True, pass_fds=pass_fds,
+        )  # fmt: skip
+    except OSError as error:
+        raise ToolError(f"{argv[0]} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(handle)
+    # a daemon thread reaps it, should it end before we do; Popen's destructor would only warn
+    threading.Thread(target=child.wait, daemon=True).start()
+    return child.pid
+
+
+class Child:
+    """A long-lived child process, in a process group of its own, that dies with us (Linux)."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+        self._process = process
+        self.name = name
+        self.identity = Identity.of(process.pid) or Identity(process.pid, "")
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        """What it prints, if it was started with ``stdout="pipe"``."""
+        return self._process.stdout
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, negative for a signal, None while it runs."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Wait for its end; returns its exit code, negative for a signal."""
+        return await self._process.wait()
+
+    async def wait_within(self, deadline: float) -> bool:
+        """Wait at most ``deadline`` seconds for its end; says whether it ended."""
+        try:
+            await asyncio.wait_for(self._process.wait(), deadline)
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self, deadline: float) -> None:
+        """End it: SIGTERM, then after ``deadline`` seconds SIGKILL, to its whole group; returns when it is gone."""
+        if self.returncode is None:
+            self.identity.signal_group(signal.SIGTERM)
+            if not await self.wait_within(deadline):
+                self.kill()
+        await self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL to its whole group, now."""
+        self.identity.signal_group(signal.SIGKILL)
+
+
+async def spawn(
+    command: Command,
+    *,
+    name: str,
+    log: Path | None = None,
+    stdout_pipe: bool = False,
+    pass_fds: Sequence[int] = (),
+    cwd: Path | None = None,
+) -> Child:
+    """Start a long-lived child. Call it on the main thread: the kernel ties the child's life to that thread.
+
+    Args:
+        command: what to run.
+        name: what it is, for messages: "gvproxy".
+        log: where its output goes (appended); with ``stdout_pipe`` only its stderr.
+        stdout_pipe: read its output through :attr:`Child.stdout`.
+        pass_fds: descriptors it inherits.
+        cwd: its folder.
+
+    Raises:
+        ToolError: it cannot be started.
+    """
+    argv, env = _parts(command)
+    output = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if stdout_pipe else output, stderr=output,
+            env=env, start_new_session=True, pass_fds=pass_fds, cwd=cwd, preexec_fn=_die_with_parent(),
+        )  # fmt: skip
+    except OSError as error:
+        raise ToolError(f"{name}: {argv[0]} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(output)
+    return Child(process, name)
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What the child does before exec so that a killed parent leaves nothing running (prctl(2))."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def in_child() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it died between fork and prctl
+            os._exit(127)
+
+    return in_child
+
+
+def _parts(command: Command | Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    if isinstance(command, Command):
+        return list(command.argv), {**os.environ, **command.env}
+    return list(command), dict(os.environ)
