@@ -11,12 +11,11 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
-import posixpath
 import tarfile
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Self
 
 import zstandard
 
@@ -39,6 +38,8 @@ MAX_CONTROL_FILE = 16 * MIB
 """Bytes of one file in control.tar."""
 
 _DECODER_MEMORY = 256 * MIB
+_MAX_EXTENSION = MIB
+_EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, *tarfile.GNU_TYPES)
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
 
@@ -90,10 +91,21 @@ class Deb:
             with self.path.open("rb") as file:
                 name, size = _find(file, stem, self.path.name)
                 stream = _Limited(_decompress(name, _Slice(file, size)), size, f"{self.path.name}: {name}")
-                with tarfile.open(fileobj=stream, mode="r|", bufsize=MIB) as tar:
+                with tarfile.open(fileobj=stream, mode="r|", bufsize=MIB, tarinfo=_Header) as tar:
                     yield from _checked(tar, self.path.name)
         except (tarfile.TarError, lzma.LZMAError, zstandard.ZstdError, EOFError, gzip.BadGzipFile) as error:
             raise ArchiveError(f"{self.path.name} is damaged", details=f"{stem}: {error}") from error
+
+
+class _Header(tarfile.TarInfo):
+    """A header that may not make tarfile read a huge long name or pax header into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _EXTENSIONS and header.size > _MAX_EXTENSION:
+            raise ArchiveError("a tar inside a .deb has an oversized header", details=f"{header.size} bytes")
+        return header
 
 
 def clean_name(name: str, deb: str) -> str:
@@ -129,27 +141,28 @@ def _check(member: tarfile.TarInfo, deb: str) -> None:
         member.linkname = clean_name(member.linkname, deb)
     elif member.issym():
         _check_symlink(member, deb)
-    elif not (member.isreg() or member.isdir()):
-        raise ArchiveError(f"{deb} holds a device or another special file", details=f"member {packed!r}")
+    elif not (member.isreg() or member.isdir()) or member.issparse():
+        raise ArchiveError(
+            f"{deb} holds a device, a sparse or another special file", details=f"member {packed!r}"
+        )
     if not member.name and not member.isdir():
         raise ArchiveError(f"{deb} replaces its root folder", details=f"member {packed!r}")
 
 
 def _check_symlink(member: tarfile.TarInfo, deb: str) -> None:
     target = member.linkname
-    reached = posixpath.normpath(posixpath.join("/", posixpath.dirname(member.name), target))
-    climbs = 0
     depth = 0 if target.startswith("/") else member.name.count("/")
     for part in target.split("/"):
         if part == "..":
-            climbs = min(climbs, depth - 1)
             depth -= 1
         elif part not in ("", "."):
             depth += 1
-    if climbs < 0 or not target or "\0" in target:
-        raise ArchiveError(
-            f"{deb} holds a symlink that leaves its folder", details=f"{member.name} -> {target} ({reached})"
-        )
+        if depth < 0:
+            raise ArchiveError(
+                f"{deb} holds a symlink that leaves its folder", details=f"{member.name} -> {target}"
+            )
+    if not target or "\0" in target:
+        raise ArchiveError(f"{deb} holds a symlink to nowhere", details=member.name)
 
 
 def _find(file: BinaryIO, stem: str, deb: str) -> tuple[str, int]:
