@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small client of the Docker Engine API over its unix socket: what Cove itself needs, and no more.
+
+Users have docker's own CLI, docker-py and the rest. Source of the API: Docker Engine API v1.45.
+Standard library only, because ``cove version`` and ``cove run`` pass here.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote, urlencode
+
+from cove.errors import CoveError, MachineError
+
+
+class EngineError(MachineError):
+    """The engine refused a request, or cannot be reached."""
+
+
+class Engine:
+    """One Docker Engine.
+
+    Args:
+        path: its unix socket.
+        deadline: seconds each read or write may take.
+    """
+
+    def __init__(self, path: Path, *, deadline: float = 30.0) -> None:
+        self._path = path
+        self._deadline = deadline
+
+    def get(self, route: str, **query: str) -> Any:
+        """GET a route; returns the reply's JSON.
+
+        Raises:
+            EngineError: the engine refused, or cannot be reached.
+        """
+        return json.loads(self._request("GET", route, query) or b"null")
+
+    def post(self, route: str, body: object = None, **query: str) -> Any:
+        """POST JSON to a route; returns the reply's JSON, or None.
+
+        Raises:
+            EngineError: the engine refused, or cannot be reached.
+        """
+        data = json.dumps(body).encode() if body is not None else b""
+        answer = self._request("POST", route, query, data, {"Content-Type": "application/json"})
+        return json.loads(answer) if answer.strip() else None
+
+    def delete(self, route: str, **query: str) -> None:
+        """DELETE a route.
+
+        Raises:
+            EngineError: the engine refused, or cannot be reached.
+        """
+        self._request("DELETE", route, query)
+
+    def has_image(self, reference: str) -> bool:
+        """Whether the engine has an image of this name."""
+        filters = json.dumps({"reference": [reference]})
+        return bool(self.get("/images/json", filters=filters))
+
+    def load(self, archive: IO[bytes]) -> None:
+        """Load an image archive (``docker save`` or OCI layout, as a tar).
+
+        Raises:
+            EngineError: the engine refused it.
+        """
+        headers = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
+        answer = self._request("POST", "/images/load", {"quiet": "1"}, archive, headers)
+        for line in answer.splitlines():
+            if line.strip() and (problem := json.loads(line).get("error")):
+                raise EngineError(f"the engine did not load an image: {problem}")
+
+    def _request(
+        self,
+        method: str,
+        route: str,
+        query: Mapping[str, str],
+        body: bytes | IO[bytes] = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        connection = _UnixConnection(self._path, self._deadline)
+        url = quote(route) + ("?" + urlencode(query) if query else "")
+        chunked = bool(headers and "Transfer-Encoding" in headers)
+        try:
+            connection.request(method, url, body, dict(headers or {}), encode_chunked=chunked)
+            reply = connection.getresponse()
+            data = reply.read()
+        except (OSError, HTTPException) as error:
+            raise EngineError(f"the engine at {self._path} does not answer: {error}") from error
+        finally:
+            connection.close()
+        if reply.status >= 400:
+            raise _refusal(method, route, reply.status, data)
+        return data
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path, deadline: float) -> None:
+        super().__init__("localhost", timeout=deadline)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _refusal(method: str, route: str, status: int, data: bytes) -> CoveError:
+    try:
+        message = json.loads(data)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = data.decode(errors="replace")
+    return EngineError(f"the engine refused {method} {route}: {message}", details=f"HTTP status {status}")

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lines of ``cove env``: variables for the user's shell. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Literal
+
+Shell = Literal["posix", "fish"]
+
+
+def shell_of(program: str | None) -> Shell:
+    """The dialect of a shell, by its program (``$SHELL``); bash, zsh, dash and unknown ones are ``posix``."""
+    return "fish" if program and PurePath(program).name == "fish" else "posix"
+
+
+def render(values: Mapping[str, str], *, shell: Shell, command: str, unset: bool = False) -> str:
+    """Lines that set or unset variables, then a comment that says how to use them.
+
+    Args:
+        values: the variables.
+        shell: the dialect.
+        command: what the user typed to get these lines, for the comment: ``cove env dev``.
+        unset: remove the variables instead.
+    """
+    lines = [_line(name, value, shell=shell, unset=unset) for name, value in values.items()]
+    usage = f"{command} | source" if shell == "fish" else f'eval "$({command})"'
+    return "\n".join([*lines, f"# Run this to configure your shell: {usage}"]) + "\n"
+
+
+def _line(name: str, value: str, *, shell: Shell, unset: bool) -> str:
+    if shell == "fish":
+        return f"set -e {name};" if unset else f"set -gx {name} {_fish_quote(value)};"
+    return f"unset {name}" if unset else f"export {name}={shlex.quote(value)}"
+
+
+def _fish_quote(value: str) -> str:
+    # in fish's single quotes only the backslash and the quote are special
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
