@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fill the holes of a request: the defaults, and the checks that need more than one value."""
+
+from __future__ import annotations
+
+from cove.errors import UsageError
+from cove.spec.facts import HostFacts, choose_driver
+from cove.spec.machine import LEAST_DISK, LEAST_MEMORY, MachineRequest, MachineSpec
+from cove.units import GIB, MIB, format_size
+
+DEFAULT_MEMORY = 2 * GIB
+"""Bytes of guest memory, unless half of the host's memory is less."""
+
+DEFAULT_MEMORY_FLOOR = 512 * MIB
+"""Bytes of guest memory by default on small hosts, also where this is more than half."""
+
+DEFAULT_DISK = 64 * GIB
+"""Bytes of the data disk; it is sparse, so this is a limit and not a price."""
+
+DEFAULT_QEMU_CPUS = 4
+"""Virtual CPUs of a qemu machine on hosts that have as many."""
+
+_PAGE = 4096
+
+
+def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
+    """Make a complete machine of a request.
+
+    Args:
+        request: what the user asked for.
+        facts: the host, with the verdict of the KVM probe.
+
+    Returns:
+        the machine, and for people why its driver was chosen.
+
+    Raises:
+        UsageError: some wishes do not fit together or not to this host; the details name all of them.
+        UnsupportedError: the driver or accelerator asked for does not work here.
+    """
+    choice = choose_driver(request, facts)
+    default_cpus = 1 if choice.driver == "uml" else min(DEFAULT_QEMU_CPUS, facts.cpus)
+    default_memory = min(DEFAULT_MEMORY, max(DEFAULT_MEMORY_FLOOR, facts.memory // 2 // MIB * MIB))
+    spec = MachineSpec(
+        name=request.name,
+        driver=choice.driver,
+        accel=choice.accel,
+        cpus=default_cpus if request.cpus is None else request.cpus,
+        memory=_whole_pages(default_memory if request.memory is None else request.memory),
+        disk=_whole_pages(DEFAULT_DISK if request.disk is None else request.disk),
+    )
+    _check(spec, facts)
+    return spec, choice.reason
+
+
+def _check(spec: MachineSpec, facts: HostFacts) -> None:
+    problems: list[str] = []
+    hints: list[str] = []
+    if spec.driver == "uml" and spec.cpus > 1:
+        problems.append(f"--cpus {spec.cpus}: the driver uml has one CPU")
+        hints.append(f"Use --driver qemu --cpus {spec.cpus}, or leave --cpus out.")
+    if spec.cpus < 1:
+        problems.append(f"--cpus {spec.cpus}: a machine has at least one CPU")
+    if spec.memory < LEAST_MEMORY:
+        problems.append(
+            f"--memory {format_size(spec.memory)}: dockerd needs at least {format_size(LEAST_MEMORY)}"
+        )
+    if spec.memory > facts.memory:
+        problems.append(f"--memory {format_size(spec.memory)}: the host has {format_size(facts.memory)}")
+    if spec.disk < LEAST_DISK:
+        problems.append(
+            f"--disk {format_size(spec.disk)}: the data disk has at least {format_size(LEAST_DISK)}"
+        )
+    if problems:
+        raise UsageError(
+            f"the machine {spec.name} cannot be made like this",
+            details="\n".join(problems),
+            hint=" ".join(hints) or None,
+        )
+
+
+def _whole_pages(size: int) -> int:
+    # QEMU takes memory in whole pages only, and a disk must be whole sectors
+    return size // _PAGE * _PAGE

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the user asked for, and the machine that it became.
+
+A :class:`MachineRequest` has holes ("auto", None); :func:`cove.spec.fill.fill` makes a :class:`MachineSpec`
+of it, which has none and is recorded as JSON in the machine's folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from cove.spec.reading import Fields
+from cove.units import GIB, MIB
+
+SPEC_VERSION = 1
+"""Version of the recorded form of :class:`MachineSpec`."""
+
+LEAST_MEMORY = 256 * MIB
+"""Bytes of memory below which dockerd does not start in any driver."""
+
+LEAST_DISK = GIB
+"""Bytes of the smallest data disk: below this not even a few images fit."""
+
+Driver = Literal["uml", "qemu"]
+Accel = Literal["none", "kvm", "tcg"]
+
+DRIVERS: tuple[Driver, ...] = ("uml", "qemu")
+ACCELS: tuple[Accel, ...] = ("none", "kvm", "tcg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineRequest:
+    """What the user asked for. Texts are as typed, so that a wrong one can be refused by name.
+
+    Args:
+        name: the machine's name.
+        driver: "auto", or the name of a driver.
+        accel: "auto", or the name of an accelerator of the driver qemu.
+        cpus: virtual CPUs, None for the driver's default.
+        memory: bytes of guest memory, None for the default.
+        disk: bytes of the sparse data disk, None for the default.
+    """
+
+    name: str
+    driver: str = "auto"
+    accel: str = "auto"
+    cpus: int | None = None
+    memory: int | None = None
+    disk: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSpec:
+    """A machine without any open question.
+
+    Args:
+        name: the machine's name.
+        driver: who runs its kernel.
+        accel: what executes the guest's instructions; "none" for uml, whose guest code runs natively.
+        cpus: virtual CPUs.
+        memory: bytes of guest memory.
+        disk: bytes of the data disk, which is sparse.
+        architecture: of kernel and root.
+    """
+
+    name: str
+    driver: Driver
+    accel: Accel
+    cpus: int
+    memory: int
+    disk: int
+    architecture: Literal["x86_64"] = "x86_64"
+
+    def to_dict(self) -> dict[str, object]:
+        """The recorded form."""
+        return {"version": SPEC_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: object) -> MachineSpec:
+        """Read the recorded form.
+
+        Raises:
+            UsageError: another version, or some keys are unknown, missing or wrong: all are named.
+        """
+        fields = Fields(data, what="a machine's spec", version=SPEC_VERSION)
+        spec = cls(
+            name=fields.take("name", str),
+            driver=fields.choice("driver", DRIVERS),
+            accel=fields.choice("accel", ACCELS),
+            cpus=fields.number("cpus", least=1),
+            memory=fields.number("memory", least=LEAST_MEMORY),
+            disk=fields.number("disk", least=LEAST_DISK),
+            architecture=fields.choice("architecture", ("x86_64",)),
+        )
+        fields.done()
+        return spec

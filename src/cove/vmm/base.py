@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one interface of every driver: two methods to start a machine, three to live with it.
+
+A driver (:class:`Vmm`) turns plain data into one command line, with a pure function, and starts it. What runs
+then is a :class:`Vm`. What a driver cannot do it says in its :class:`Capabilities` and refuses by name, with
+:func:`unsupported`; there are no operations that quietly do nothing.
+
+The guest's kernel command line is the image's, then the driver's words, then the caller's:
+
+    cove.root=/dev/...   block device of the immutable root
+    cove.data=/dev/...   block device of the data disk
+    cove.net=...         network device towards gvproxy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cove.errors import UnsupportedError
+from cove.spec.machine import Accel, Driver, MachineSpec
+from cove.system.process import Command, Identity
+
+OnConsole = Callable[[str], None]
+"""Gets every line of the guest's console, without its line end. It must not block."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootFiles:
+    """What a guest boots from.
+
+    Args:
+        kernel: the kernel's file; the driver uml starts the toolbox's kernel instead.
+        initrd: the initramfs.
+        root: the immutable root (erofs), attached read-only.
+        data: the data disk (raw), attached writable.
+        cmdline: kernel command line of the image.
+    """
+
+    kernel: Path
+    initrd: Path
+    root: Path
+    data: Path
+    cmdline: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Where the parts of one run lie. The sockets' and logs' folder exists and is private.
+
+    Args:
+        net_socket: gvproxy's ethernet socket; it listens before the driver starts.
+        qmp_socket: QEMU's monitor, made by QEMU.
+        uml_dir: folder for User-Mode Linux's pid and management console, made by it.
+        console_log: the console's log, replaced at each start.
+        memory_dir: folder for the file that is the guest's memory, if the driver makes one.
+        mac: the ethernet address of the guest, "5a:94:ef:e4:0c:ee" is what gvproxy leases 192.168.127.2 to.
+        mtu: bytes of the largest packet, the same as gvproxy's.
+        words: further words for the kernel's command line, such as "cove.hostname=default".
+        firmware: folders with QEMU's firmware where the toolbox moved it away from its built-in place.
+    """
+
+    net_socket: Path
+    qmp_socket: Path
+    uml_dir: Path
+    console_log: Path
+    memory_dir: Path
+    mac: str = "5a:94:ef:e4:0c:ee"
+    mtu: int = 9000
+    words: tuple[str, ...] = ()
+    firmware: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a driver can do.
+
+    Args:
+        accels: the accelerators it knows.
+        smp: more than one CPU.
+        power_button: ask the guest to shut down without the network.
+        suspend: write the running machine to disk and go on later.
+        clone: start copies of a suspended machine.
+        balloon: give memory that the guest does not need back to the host.
+    """
+
+    accels: tuple[Accel, ...]
+    smp: bool = False
+    power_button: bool = False
+    suspend: bool = False
+    clone: bool = False
+    balloon: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How a machine's VMM ended.
+
+    Args:
+        code: its exit code, negative for a signal.
+        reason: for people, with the last words of the VMM if it failed.
+    """
+
+    code: int
+    reason: str
+
+    @property
+    def clean(self) -> bool:
+        """Whether the guest shut down by itself."""
+        return self.code == 0
+
+
+class Vm(Protocol):
+    """A running machine. It ends with the process that started it, should that be killed (Linux)."""
+
+    @property
+    def identity(self) -> Identity:
+        """The process of the VMM; ending it ends the guest."""
+
+    async def wait(self) -> Exit:
+        """Wait for the end, by whatever cause; may be awaited by several tasks and again after the end."""
+
+    async def power_button(self) -> None:
+        """Ask the guest to shut down, without its network or agent; returns when it was asked.
+
+        Raises:
+            UnsupportedError: the driver has no such button.
+            MachineError: the VMM has ended, or does not answer.
+        """
+
+    async def kill(self) -> None:
+        """End the VMM now; returns when it is gone. What the guest did not sync is lost."""
+
+
+class Vmm(Protocol):
+    """A driver."""
+
+    @property
+    def name(self) -> Driver:
+        """Its name in specs and on the command line."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The groups of the toolbox that it takes programs from."""
+
+    def command(
+        self, spec: MachineSpec, boot: BootFiles, runtime: Runtime, tools: Mapping[str, Command]
+    ) -> Command:
+        """The whole command line. Pure: nothing is looked up, created or started.
+
+        Args:
+            spec: the machine.
+            boot: what it boots from.
+            runtime: where the parts of this run lie.
+            tools: the programs by name, at least those of the groups in :attr:`needs`.
+
+        Raises:
+            UnsupportedError: the spec asks for something that this driver cannot do.
+            UsageError: a path or word cannot be expressed on the command line.
+            ToolError: the program is not among ``tools``.
+        """
+
+    async def start(self, command: Command, runtime: Runtime, on_console: OnConsole) -> Vm:
+        """Start the guest; returns as soon as the VMM runs, which is long before the guest is ready.
+
+        Raises:
+            ToolError: the program cannot be started.
+        """
+
+
+def unsupported(driver: str, operation: str, *, hint: str | None = None) -> UnsupportedError:
+    """The error of a driver that cannot do something; both are named."""
+    return UnsupportedError(f"the driver {driver} cannot {operation}", hint=hint)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recorded form of a machine: it round-trips, and whatever is wrong with it is told at once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cove.errors import UsageError
+from cove.spec.machine import ACCELS, DRIVERS, LEAST_DISK, LEAST_MEMORY, MachineSpec
+
+SPEC = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2**31, disk=2**36)
+
+
+@given(
+    st.builds(
+        MachineSpec,
+        name=st.text(),
+        driver=st.sampled_from(DRIVERS),
+        accel=st.sampled_from(ACCELS),
+        cpus=st.integers(min_value=1),
+        memory=st.integers(min_value=LEAST_MEMORY),
+        disk=st.integers(min_value=LEAST_DISK),
+    )
+)
+def test_round_trip(spec: MachineSpec) -> None:
+    assert MachineSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_every_problem_is_named_at_once() -> None:
+    data = SPEC.to_dict() | {"driver": "vz", "cpus": 0, "memory": True, "disk": "64G", "colour": "red"}
+    del data["name"]
+    with pytest.raises(UsageError) as caught:
+        MachineSpec.from_dict(data)
+    assert caught.value.details == (
+        "name: it is missing, not a text\n"
+        "driver: it is 'vz', not one of uml, qemu\n"
+        "cpus: it is 0, and must be at least 1\n"
+        "memory: it is True, not a whole number\n"
+        "disk: it is '64G', not a whole number\n"
+        "colour: unknown key"
+    )
+
+
+@pytest.mark.parametrize("version", [2, "1", None])
+def test_another_version_is_the_only_complaint(version: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        MachineSpec.from_dict({"version": version, "whatever": 1})
+    assert caught.value.details == f"version: it is {version!r}, and this Cove reads version 1"
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_nonsense_is_refused(data: object) -> None:
+    with pytest.raises(UsageError):
+        MachineSpec.from_dict(data)
