@@ -222,6 +222,7 @@ async def spawn(
     name: str,
     log: Path | None = None,
     stdout_pipe: bool = False,
+    merge_stderr: bool = False,
     pass_fds: Sequence[int] = (),
     cwd: Path | None = None,
 ) -> Child:
@@ -232,6 +233,7 @@ async def spawn(
         name: what it is, for messages: "gvproxy".
         log: where its output goes (appended); with ``stdout_pipe`` only its stderr.
         stdout_pipe: read its output through :attr:`Child.stdout`.
+        merge_stderr: its stderr goes where its stdout goes, in order.
         pass_fds: descriptors it inherits.
         cwd: its folder.
 
@@ -242,7 +244,8 @@ async def spawn(
     output = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         process = await asyncio.create_subprocess_exec(
-            *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if stdout_pipe else output, stderr=output,
+            *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if stdout_pipe else output,
+            stderr=subprocess.STDOUT if merge_stderr else output,
             env=env, start_new_session=True, pass_fds=pass_fds, cwd=cwd, preexec_fn=_die_with_parent(),
         )  # fmt: skip
     except OSError as error:
