@@ -101,7 +101,7 @@ class _Header(tarfile.TarInfo):
     """A header that may not make tarfile read a huge long name or pax header into memory."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         if header.type in _EXTENSIONS and header.size > _MAX_EXTENSION:
             raise ArchiveError("a tar inside a .deb has an oversized header", details=f"{header.size} bytes")
@@ -143,7 +143,7 @@ def _check(member: tarfile.TarInfo, deb: str) -> None:
         _check_symlink(member, deb)
     elif not (member.isreg() or member.isdir()) or member.issparse():
         raise ArchiveError(
-            f"{deb} holds a device, a sparse or another special file", details=f"member {packed!r}"
+            f"{deb} holds a device, sparse or other special file", details=f"member {packed!r}"
         )
     if not member.name and not member.isdir():
         raise ArchiveError(f"{deb} replaces its root folder", details=f"member {packed!r}")

@@ -175,7 +175,8 @@ class Fetcher:
             _check(response, 206 if part.size else 200)
             async for chunk in response.content.iter_chunked(_CHUNK):
                 part.write(chunk)
-        if part.size < part.expected:
+        # with a length, or in chunks, the client itself sees a cut: then a short file is a wrong file
+        if part.size < part.expected and response.content_length is None and not _chunked(response):
             raise _TransientError(f"the connection ended after {part.size} of {part.expected} bytes")
 
     async def _patiently(self, url: str, once: Callable[[], Awaitable[_T]], reached: Callable[[], int]) -> _T:
@@ -216,6 +217,10 @@ def _check(response: aiohttp.ClientResponse, wanted: int) -> None:
 def _continues(response: aiohttp.ClientResponse, place: int) -> bool:
     """Whether the response goes on at ``place`` (RFC 9110, section 14.4)."""
     return response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {place}-")
+
+
+def _chunked(response: aiohttp.ClientResponse) -> bool:
+    return "chunked" in response.headers.get("Transfer-Encoding", "").lower()
 
 
 def _validators(response: aiohttp.ClientResponse) -> dict[str, str]:

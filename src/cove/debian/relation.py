@@ -12,7 +12,7 @@ from cove.errors import ArchiveError
 
 _RELATION = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9+.\-]*)(?::[a-z0-9\-]+)?"
-    r"(?:\s*\(\s*(?P<operator><<|<=|=|>=|>>|<|>)\s*(?P<version>[^\s()]+)\s*\))?"
+    r"(?:\s*\(\s*(?P<operator><<|<=|=|>=|>>|<|>)\s*(?P<version>[^\s()<>=]+)\s*\))?"
     r"(?:\s*\[[^\]]*\])?(?:\s*<[^>]*>)*"
 )
 _OLD_OPERATORS = {"<": "<=", ">": ">="}  # Policy 7.1: the obsolete forms mean or-equal

@@ -193,7 +193,7 @@ def check_current(name: str, release: Release, now: datetime) -> None:
             name,
             expected=f"valid at {now:%Y-%m-%d %H:%M} UTC, the time of this computer",
             found=f"valid until {release.valid_until:%Y-%m-%d %H:%M} UTC",
-            hint="The mirror is out of date, or this computer's clock is ahead: check it, try another mirror.",
+            hint="The mirror is outdated, or this computer's clock is ahead: check it or try another mirror.",
         )
 
 

@@ -34,14 +34,17 @@ def load_indexes(
     """
     entries = {suite: _entry(context, suite, release) for suite, release in releases.items()}
     found = {suite: _read(context, suite, entry) for suite, (_, entry) in entries.items()}
-    wanted = [
-        _download(context, suite, path, entry, by_hash=releases[suite].by_hash)
+    wanted = {
+        entry.sha256: _download(context, suite, path, entry, by_hash=releases[suite].by_hash)
         for suite, (path, entry) in entries.items()
         if found[suite] is None
-    ]
+    }  # by digest, as empty suites have the same index
     if wanted:
-        download(wanted)
-    return [found[suite] or _absorb(context, suite, entry) for suite, (_, entry) in entries.items()]
+        download(list(wanted.values()))
+    return [
+        index if index is not None else _absorb(context, suite, entries[suite][1])
+        for suite, index in found.items()
+    ]
 
 
 def _entry(context: Context, suite: str, release: Release) -> tuple[str, FileEntry]:
@@ -71,7 +74,10 @@ def _download(context: Context, suite: str, path: str, entry: FileEntry, *, by_h
 
 
 def _absorb(context: Context, suite: str, entry: FileEntry) -> Index:
-    """Turn a downloaded, verified Packages.xz into the cached table; the packed file is removed."""
+    """The table, made from the downloaded, verified Packages.xz; or by someone else meanwhile."""
+    index = _read(context, suite, entry)
+    if index is not None:
+        return index
     packed = context.store.packed_index(entry.sha256)
     try:
         table = "\n".join(build_table(_unpacked(packed)))

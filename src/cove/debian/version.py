@@ -39,10 +39,8 @@ def version_key(version: str) -> Key:
 
 
 def _part_key(part: str) -> tuple[Any, ...]:
-    pieces = [(_ranks(text), int(digits or 0)) for text, digits in _PIECES.findall(part)]
-    while pieces and pieces[-1] == _END:  # "1", "1a" and no revision equal "1", "1a0" and revision "0"
-        pieces.pop()
-    return (*pieces, _END)
+    pieces = [(_ranks(text), int(digits or 0)) for text, digits in _PIECES.findall(part) if text or digits]
+    return (*(pieces or [_END]), _END)  # a missing revision equals "0"
 
 
 def _ranks(text: str) -> tuple[int, ...]:
