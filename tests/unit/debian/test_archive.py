@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -133,7 +136,7 @@ def test_a_tampered_index_is_refused(setup: Setup) -> None:
     assert error.name == "trixie/main/binary-amd64/Packages.xz"
     assert hashlib.sha256(good).hexdigest() in error.expected
     assert hashlib.sha256(bad).hexdigest() in error.found
-    assert not list(setup.cache.rglob("*.xz"))
+    assert not list(setup.cache.rglob(f"{hashlib.sha256(good).hexdigest()}*"))
 
 
 @pytest.mark.parametrize("change", ["flip", "longer", "shorter"])
@@ -281,6 +284,42 @@ def test_another_process_takes_up_what_the_first_left(setup: Setup) -> None:
     assert part.stat().st_size == 100000
     assert setup.archive().fetch(lock)
     assert setup.server.asked(path)[-1]["Range"] == "bytes=100000-"
+
+
+def test_ctrl_c_leaves_a_part_that_is_taken_up(setup: Setup) -> None:
+    lock = setup.archive().resolve(["b"])
+    path = "/debian-security/pool/main/b_1.0+deb13u1_amd64.deb"
+    setup.server.faults[path] = ["hold:100000"]
+
+    def interrupt() -> None:
+        setup.server.holding.wait(10)
+        while not any(isinstance(event, Transfer) and event.done for event in setup.events):
+            pass  # until the client has read some of it
+        os.kill(os.getpid(), signal.SIGINT)
+
+    setup.events.clear()
+    hand = threading.Thread(target=interrupt)
+    hand.start()
+    with pytest.raises(KeyboardInterrupt):
+        setup.archive().fetch(lock)
+    setup.server.go_on.set()
+    hand.join()
+    (part,) = setup.cache.rglob("*.part")
+    assert 0 < part.stat().st_size < lock.size
+    have = part.stat().st_size
+    assert setup.archive().fetch(lock)
+    assert setup.server.asked(path)[-1]["Range"] == f"bytes={have}-"
+
+
+def test_a_stalled_server_is_given_up(setup: Setup) -> None:
+    lock = setup.archive().resolve(["a"])
+    setup.server.faults[setup.deb_path("a")] = ["hold:10"]
+    try:
+        debs = setup.archive(patience=replace(PATIENCE, stall=0.2)).fetch(lock)
+    finally:
+        setup.server.go_on.set()
+    assert debs["a"].exists()
+    assert setup.server.asked("a_1.0_amd64.deb")[-1]["Range"] == "bytes=10-"
 
 
 def test_a_wrong_part_is_thrown_away_and_loaded_anew(setup: Setup) -> None:

@@ -142,7 +142,7 @@ class World:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``files``; ``faults[path]`` lists misdeeds, one per request: an HTTP status or "cut:N"."""
+    """Serves ``files``; ``faults[path]`` lists misdeeds, one per request: a status, "cut:N", "hold:N"."""
 
     daemon_threads = False
     block_on_close = True
@@ -153,6 +153,8 @@ class Server(ThreadingHTTPServer):
         self.faults: dict[str, list[str]] = {}
         self.log: list[tuple[str, dict[str, str]]] = []
         self.ranges = True
+        self.holding = threading.Event()
+        self.go_on = threading.Event()
 
     def handle_error(self, *_: object) -> None:
         """A client that hangs up is what some tests are about."""
@@ -209,6 +211,12 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[: int(fault.rpartition(":")[2])]
             self.close_connection = True
         self.end_headers()
+        if fault.startswith("hold:"):
+            first = int(fault[5:])
+            self.wfile.write(body[:first])
+            self.server.holding.set()
+            self.server.go_on.wait(10)
+            body = body[first:]
         self.wfile.write(body)
 
 
