@@ -130,7 +130,8 @@ class Archive:
             StorageError: the cache cannot be written.
         """
         places = {package.name: self._store.deb(package) for package in lock.packages}
-        missing = [package for package in lock.packages if not self._have(package)]
+        with storage_errors("reading the package cache"):
+            missing = [package for package in lock.packages if not self._have(package)]
         if missing and self._offline:
             raise OfflineError(
                 f"{len(missing)} packages are not in the cache",
@@ -138,6 +139,7 @@ class Archive:
                 hint="Run the same command once without --offline.",
             )
         if missing:
+            private_folder(self._store.root)
             self._run("packages", "Packages", [self._download(package) for package in missing])
         return places
 
