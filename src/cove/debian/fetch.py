@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from importlib import metadata
 from typing import Self, TypeVar
 
 import aiohttp
 
-from cove import __version__
 from cove.debian.downloads import Download, Mirrors, Patience, Reply
 from cove.debian.mirrors import Mirror
 from cove.debian.store import Part
@@ -51,7 +51,7 @@ class Fetcher:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self._patience.connect, sock_read=self._patience.stall
         )
-        headers = {"User-Agent": f"cove/{__version__}", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": _user_agent(), "Accept-Encoding": "identity"}
         self._session = aiohttp.ClientSession(
             trust_env=True, timeout=timeout, headers=headers, auto_decompress=False
         )
@@ -196,6 +196,14 @@ class Fetcher:
                     ) from error
             # not a wait for something of ours: a busy server is left alone, each client for a different time
             await asyncio.sleep(self._patience.backoff * 2 ** (failed - 1) * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+def _user_agent() -> str:
+    """ "cove/0.1.0"; from the installed package, as importing the top package would import its face."""
+    try:
+        return f"cove/{metadata.version('cove')}"
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "cove/source"
 
 
 def _describe(error: Exception) -> str:
