@@ -199,7 +199,7 @@ class Fetcher:
 
 
 def _user_agent() -> str:
-    """ "cove/0.1.0"; from the installed package, as importing the top package would import its face."""
+    """As "cove/0.1.0"; from the installed package, as importing the top package would import its face."""
     try:
         return f"cove/{metadata.version('cove')}"
     except metadata.PackageNotFoundError:  # run from a source tree
