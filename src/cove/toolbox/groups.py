@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which programs belong together, which packages they come from, how to ask their version. Pure data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cove.errors import NotFoundError
+
+Version = tuple[int, ...]
+
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One program.
+
+    Args:
+        name: what it is called on PATH, and its argv[0].
+        path: its file below the prefix.
+        package: the Debian package that holds the file.
+        minimum: the oldest version that works, for programs that Cove did not choose itself.
+        ask: arguments that make it print its version.
+        env: variables it needs; ``{root}`` and ``{lib}`` stand for the prefix and its library folder.
+        patched: it cannot be started through a loader; a copy gets the prefix's loader written into it.
+        wrapped: other programs start it too, so there is a shell script for it.
+        elsewhere: folders besides PATH where distributions put it.
+    """
+
+    name: str
+    path: str
+    package: str
+    minimum: Version
+    ask: tuple[str, ...] = ("--version",)
+    env: Mapping[str, str] = field(default_factory=dict)
+    patched: bool = False
+    wrapped: bool = False
+    elsewhere: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Programs that are fetched together.
+
+    Args:
+        name: the group.
+        packages: Debian packages to start from.
+        programs: what is used of them.
+        exclude: dependencies that are not fetched, because only unused parts need them.
+        drop: files and folders of the packages that are not kept.
+        brew: Homebrew's packages with the same programs.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    programs: tuple[Program, ...]
+    exclude: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    brew: tuple[str, ...] = ()
+
+    def program(self, name: str) -> Program:
+        """One of its programs.
+
+        Raises:
+            NotFoundError: it has no such program.
+        """
+        for program in self.programs:
+            if program.name == name:
+                return program
+        raise NotFoundError(f"the toolbox {self.name!r} has no program {name!r}")
+
+
+DROPPED = (
+    "etc/init.d",
+    "usr/share/bash-completion",
+    "usr/share/fish",
+    "usr/share/info",
+    "usr/share/lintian",
+    "usr/share/locale",
+    "usr/share/man",
+    "usr/share/zsh",
+)
+"""What no program here reads. Copyright files stay."""
+
+_PLUGIN_FOLDERS = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+    "/opt/homebrew/lib/docker/cli-plugins",
+)
+_SBIN = ("/usr/sbin", "/sbin")
+_PLUGINS = "usr/libexec/docker/cli-plugins"
+
+DOCKER = Group(
+    name="docker",
+    packages=("docker-cli", "docker-compose", "docker-buildx"),
+    brew=("docker", "docker-compose", "docker-buildx"),
+    programs=(
+        Program(
+            name="docker", path="usr/bin/docker", package="docker-cli", minimum=(20, 10), wrapped=True,
+        ),
+        Program(
+            name="docker-compose", path=f"{_PLUGINS}/docker-compose", package="docker-compose",
+            minimum=(2, 0), ask=("version",), wrapped=True, elsewhere=_PLUGIN_FOLDERS,
+        ),
+        Program(
+            name="docker-buildx", path=f"{_PLUGINS}/docker-buildx", package="docker-buildx",
+            minimum=(0, 8), ask=("version",), wrapped=True, elsewhere=_PLUGIN_FOLDERS,
+        ),
+    ),
+)  # fmt: skip
+
+NET = Group(
+    name="net",
+    packages=("gvproxy",),
+    programs=(
+        Program(
+            name="gvproxy", path="usr/bin/gvproxy", package="gvproxy", minimum=(0, 7, 4), ask=("-version",),
+            elsewhere=("/usr/libexec/podman", "/usr/lib/podman", "/opt/homebrew/opt/podman/libexec/podman"),
+        ),
+    ),
+    brew=("podman",),
+)  # fmt: skip
+
+UML = Group(
+    name="uml",
+    packages=("user-mode-linux",),
+    # it derives its memory map from where its heap begins, which a loader that is the program moves
+    programs=(
+        Program(
+            name="linux.uml", path="usr/bin/linux.uml", package="user-mode-linux",
+            minimum=(6, 1), patched=True,
+        ),
+    ),
+    # the guest's image brings its own copy of the modules
+    drop=("usr/lib/uml",),
+)  # fmt: skip
+
+_QEMU_ENV = {"QEMU_MODULE_DIR": "{lib}/qemu"}
+
+QEMU = Group(
+    name="qemu",
+    packages=("qemu-system-x86",),
+    programs=(
+        Program(
+            name="qemu-system-x86_64", path="usr/bin/qemu-system-x86_64", package="qemu-system-x86",
+            minimum=(7, 2), env=_QEMU_ENV,
+        ),
+    ),
+    # what QEMU's modules for sound, braille, smart cards, USB devices and text windows need, boot ROMs of
+    # network cards (ours have none), and what packages' installation scripts would need; checked against the
+    # NEEDED entries of the program: none of them is reached
+    exclude=(
+        "adduser", "base-passwd", "debconf", "ipxe-qemu", "libasound2t64", "libbrlapi0.8", "libcacard0",
+        "libncursesw6", "libsasl2-modules-db", "libsystemd0", "libtinfo6", "libusb-1.0-0",
+        "libusbredirparser1t64", "openssl-provider-legacy", "passwd",
+    ),
+    drop=(
+        "usr/bin/qemu-system-i386", "usr/bin/qemu-system-x86_64-microvm", "usr/lib/x86_64-linux-gnu/perl",
+        "usr/share/perl5", "usr/share/qemu/trace-events-all",
+    ),
+    brew=("qemu",),
+)  # fmt: skip
+
+QEMU_UTILS = Group(
+    name="qemu-utils",
+    packages=("qemu-utils",),
+    programs=(
+        Program(
+            name="qemu-img", path="usr/bin/qemu-img", package="qemu-utils", minimum=(7, 2), env=_QEMU_ENV,
+        ),
+    ),
+    exclude=("libfuse3-4",),
+    brew=("qemu",),
+)  # fmt: skip
+
+IMAGE = Group(
+    name="image",
+    packages=("erofs-utils", "e2fsprogs"),
+    programs=(
+        # 1.7 is the first whose tarballs become the same image every time
+        Program(name="mkfs.erofs", path="usr/bin/mkfs.erofs", package="erofs-utils", minimum=(1, 7)),
+        Program(name="fsck.erofs", path="usr/bin/fsck.erofs", package="erofs-utils", minimum=(1, 7)),
+        Program(
+            name="mke2fs", path="usr/sbin/mke2fs", package="e2fsprogs", minimum=(1, 46), ask=("-V",),
+            env={"MKE2FS_CONFIG": "{root}/etc/mke2fs.conf"}, elsewhere=_SBIN,
+        ),
+        Program(
+            name="e2fsck", path="usr/sbin/e2fsck", package="e2fsprogs", minimum=(1, 46), ask=("-V",),
+            elsewhere=_SBIN,
+        ),
+        Program(
+            name="resize2fs", path="usr/sbin/resize2fs", package="e2fsprogs", minimum=(1, 46), ask=(),
+            elsewhere=_SBIN,
+        ),
+        Program(
+            name="debugfs", path="usr/sbin/debugfs", package="e2fsprogs", minimum=(1, 46), ask=("-V",),
+            elsewhere=_SBIN,
+        ),
+    ),
+    exclude=("logsave",),
+    brew=("erofs-utils", "e2fsprogs"),
+)  # fmt: skip
+
+SHARE = Group(
+    name="share",
+    packages=("virtiofsd",),
+    programs=(
+        Program(
+            name="virtiofsd", path="usr/libexec/virtiofsd", package="virtiofsd", minimum=(1, 5),
+            elsewhere=("/usr/libexec", "/usr/lib", "/usr/lib/qemu", "/usr/lib/virtiofsd"),
+        ),
+    ),
+    # its helpers gain rights by being set-uid, which nothing unpacked here can be
+    exclude=("uidmap",),
+)  # fmt: skip
+
+GROUPS: Mapping[str, Group] = {
+    group.name: group for group in (DOCKER, NET, UML, QEMU, QEMU_UTILS, IMAGE, SHARE)
+}
+"""Every group by its name."""
+
+
+def group_of(name: str) -> Group:
+    """The group of that name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if name not in GROUPS:
+        raise NotFoundError(f"there is no toolbox {name!r}", hint=f"Known: {', '.join(GROUPS)}.")
+    return GROUPS[name]
+
+
+def parse_version(text: str) -> Version | None:
+    """The first version number in what a program printed, or None if there is none."""
+    match = _VERSION.search(text)
+    return tuple(int(part) for part in match.groups() if part) if match else None
