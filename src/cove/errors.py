@@ -17,6 +17,7 @@
     ├── ArchiveError             exit 1    a .deb, tar or cpio is malformed or tries to escape
     ├── ResolveError             exit 1    package dependencies cannot be satisfied
     ├── MachineError             exit 1    a machine did not start, or died
+    │   └── EngineError          exit 1    the Docker Engine refused a request, or cannot be reached
     └── GuestError               exit 1    the guest agent refused or failed a request
 
 The printer shows ``message``, ``details``, ``hint`` and the path of the full log, in this order.
@@ -108,7 +109,9 @@ class CommandError(CoveError):
     ) -> None:
         import shlex
 
-        ended = f"exit code {returncode}" if returncode is None or returncode >= 0 else f"signal {-returncode}"
+        ended = (
+            f"exit code {returncode}" if returncode is None or returncode >= 0 else f"signal {-returncode}"
+        )
         details = f"$ {shlex.join(argv)}\n({ended})"
         if output.strip():
             details += "\n" + output.strip()
@@ -171,5 +174,11 @@ class MachineError(CoveError):
     """A machine did not start, or died."""
 
 
+class EngineError(MachineError):
+    """The Docker Engine refused a request, or cannot be reached."""
+
+
 class GuestError(CoveError):
-    """The guest agent refused or failed a request."""
+    """The guest agent refused or failed a request; ``code`` is its one word for why, for programs."""
+
+    code = "failed"

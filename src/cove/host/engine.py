@@ -8,18 +8,15 @@ Standard library only, because ``cove version`` and ``cove run`` pass here.
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException
+import shutil
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
-from cove.errors import CoveError, MachineError
-
-
-class EngineError(MachineError):
-    """The engine refused a request, or cannot be reached."""
+from cove.errors import CoveError, EngineError
+from cove.system.unixhttp import UnixConnection
 
 
 class Engine:
@@ -77,6 +74,31 @@ class Engine:
             if line.strip() and (problem := json.loads(line).get("error")):
                 raise EngineError(f"the engine did not load an image: {problem}")
 
+    def save(self, reference: str, into: IO[bytes]) -> None:
+        """Write an image as an archive that :meth:`load` takes.
+
+        Raises:
+            EngineError: the engine refused, or went away in the middle.
+        """
+        connection = UnixConnection(self._path, timeout=self._deadline)
+        route = f"/images/{reference}/get"
+        try:
+            connection.request("GET", quote(route))
+            reply = connection.getresponse()
+            if reply.status >= 400:
+                raise _refusal("GET", route, reply.status, reply.read())
+            shutil.copyfileobj(reply, into, 1 << 20)
+        except (OSError, HTTPException) as error:
+            raise EngineError(f"the engine at {self._path} does not answer: {error}") from error
+        finally:
+            connection.close()
+
+    def logs(self, container: str, *, tail: int) -> str:
+        """The last lines that a container without a terminal printed, stdout and stderr together."""
+        query = {"stdout": "1", "stderr": "1", "tail": str(tail)}
+        data = self._request("GET", f"/containers/{container}/logs", query)
+        return b"".join(_frames(data)).decode(errors="replace")
+
     def _request(
         self,
         method: str,
@@ -85,7 +107,7 @@ class Engine:
         body: bytes | IO[bytes] = b"",
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        connection = _UnixConnection(self._path, self._deadline)
+        connection = UnixConnection(self._path, timeout=self._deadline)
         url = quote(route) + ("?" + urlencode(query) if query else "")
         chunked = bool(headers and "Transfer-Encoding" in headers)
         try:
@@ -101,15 +123,13 @@ class Engine:
         return data
 
 
-class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path, deadline: float) -> None:
-        super().__init__("localhost", timeout=deadline)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+def _frames(data: bytes) -> Iterator[bytes]:
+    """The payloads of a multiplexed stream: 1 byte stream, 3 bytes zero, 4 bytes length, payload."""
+    position = 0
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position + 4 : position + 8])
+        yield data[position + 8 : position + 8 + length]
+        position += 8 + length
 
 
 def _refusal(method: str, route: str, status: int, data: bytes) -> CoveError:

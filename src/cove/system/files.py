@@ -114,7 +114,9 @@ def locked(path: Path, *, waiting_for: str, deadline: float = 600.0) -> Iterator
     end = time.monotonic() + deadline
     while handle is None:
         if time.monotonic() > end:
-            raise DeadlineError(f"another process has been {waiting_for} for {deadline:.0f} s", hint=f"See {path}")
+            raise DeadlineError(
+                f"another process has been {waiting_for} for {deadline:.0f} s", hint=f"See {path}"
+            )
         time.sleep(0.05)
         handle = try_lock(path)
     try:

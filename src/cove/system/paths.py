@@ -56,6 +56,16 @@ class MachinePaths:
         return self.root / "state.json"
 
     @property
+    def launch(self) -> Path:
+        """What the supervisor of the last start was told to do (JSON)."""
+        return self.root / "launch.json"
+
+    @property
+    def start_lock(self) -> Path:
+        """Held by the one process that starts the machine, until it runs or failed."""
+        return self.root / "start.lock"
+
+    @property
     def lock(self) -> Path:
         """Held by the supervisor as long as it lives, and by whoever creates or deletes."""
         return self.root / "lock"
@@ -82,12 +92,12 @@ class MachinePaths:
 
     @property
     def network_socket(self) -> Path:
-        """gvproxy's ethernet frames, towards the VMM."""
+        """Gvproxy's ethernet frames, towards the VMM."""
         return self.root / "net.sock"
 
     @property
     def gvproxy_socket(self) -> Path:
-        """gvproxy's own HTTP API."""
+        """Gvproxy's own HTTP API."""
         return self.root / "gv.sock"
 
     @property

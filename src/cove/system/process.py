@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -79,6 +82,28 @@ class Identity:
     def alive(self) -> bool:
         """Whether this very process still runs."""
         return Identity.of(self.pid) == self
+
+    def wait_gone(self, deadline: float) -> bool:
+        """Wait at most ``deadline`` seconds until this process has ended; says whether it did."""
+        if not self.alive():
+            return True
+        if hasattr(os, "pidfd_open"):
+            return self._wait_pidfd(deadline)
+        end = time.monotonic() + deadline
+        while self.alive() and time.monotonic() < end:
+            time.sleep(0.02)  # no event tells of the end of a process that is not our child (macOS)
+        return not self.alive()
+
+    def _wait_pidfd(self, deadline: float) -> bool:
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return True
+        try:
+            # the pid may have been given away just before it was opened
+            return not self.alive() or bool(select.select([handle], [], [], deadline)[0])
+        finally:
+            os.close(handle)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to its process group if it still runs (our children lead their own group)."""
@@ -225,6 +250,7 @@ async def spawn(
     merge_stderr: bool = False,
     pass_fds: Sequence[int] = (),
     cwd: Path | None = None,
+    host_cpu: int | None = None,
 ) -> Child:
     """Start a long-lived child. Call it on the main thread: the kernel ties the child's life to that thread.
 
@@ -236,6 +262,7 @@ async def spawn(
         merge_stderr: its stderr goes where its stdout goes, in order.
         pass_fds: descriptors it inherits.
         cwd: its folder.
+        host_cpu: the one processor that it and its children may use; ignored where that cannot be said (macOS).
 
     Raises:
         ToolError: it cannot be started.
@@ -246,7 +273,7 @@ async def spawn(
         process = await asyncio.create_subprocess_exec(
             *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if stdout_pipe else output,
             stderr=subprocess.STDOUT if merge_stderr else output,
-            env=env, start_new_session=True, pass_fds=pass_fds, cwd=cwd, preexec_fn=_die_with_parent(),
+            env=env, start_new_session=True, pass_fds=pass_fds, cwd=cwd, preexec_fn=_before_exec(host_cpu),
         )  # fmt: skip
     except OSError as error:
         raise ToolError(f"{name}: {argv[0]} cannot be started: {error.strerror}") from error
@@ -255,8 +282,8 @@ async def spawn(
     return Child(process, name)
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the child does before exec so that a killed parent leaves nothing running (prctl(2))."""
+def _before_exec(host_cpu: int | None) -> Callable[[], None] | None:
+    """What the child does before exec: end with its parent (prctl(2)), stay on its processor."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -266,6 +293,9 @@ def _die_with_parent() -> Callable[[], None] | None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:  # it died between fork and prctl
             os._exit(127)
+        if host_cpu is not None:
+            with suppress(OSError):  # the processor went offline, or left our cpuset: it is only slower
+                os.sched_setaffinity(0, {host_cpu})
 
     return in_child
 

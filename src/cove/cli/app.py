@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: its options, its exit codes, and what a failure looks like."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from cove import __version__
+from cove.cli import output
+from cove.cli.context import Session
+from cove.cli.groups import COMMANDS, OrderedGroup
+from cove.errors import CoveError, UsageError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+
+@click.group(
+    cls=OrderedGroup,
+    commands=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=False,
+)
+@click.option("-m", "--machine", metavar="NAME", help="The machine that is meant (default: default).")
+@click.option("--offline", is_flag=True, help="Fetch nothing: use what is in the cache.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@click.version_option(__version__, "-V", "--version", prog_name="cove", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context, machine: str | None, offline: bool, quiet: bool) -> None:
+    r"""A Docker Engine in its own Linux kernel: no root, no KVM, nothing to install.
+
+    \b
+      cove run --rm -it cove.internal/debian bash     a shell in a container
+      cove docker ps                                  docker's own command line
+      cove explain                                    where does the Linux kernel come from?
+    """
+    context.obj = Session(machine=machine, offline=offline, quiet=quiet)
+    context.call_on_close(context.obj.close)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code. Never raises for what a user can do wrong."""
+    # a reader that goes away (`cove list | head -1`) ends us silently, as it does every Unix program
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        result = cli.main(list(arguments), prog_name="cove", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as wanted:
+        return wanted.exit_code
+    except click.exceptions.Abort:
+        output.talk("cove: interrupted")
+        return INTERRUPTED
+    except click.ClickException as problem:
+        problem.show(sys.stderr)
+        return problem.exit_code
+    except CoveError as problem:
+        output.error(problem, json_wanted="--json" in arguments)
+        return exit_code(problem, arguments)
+    except KeyboardInterrupt:
+        output.talk("cove: interrupted")
+        return INTERRUPTED
+
+
+def exit_code(problem: CoveError, arguments: Sequence[str]) -> int:
+    """The exit code of a failure: where docker's own code follows, 125 says that docker was never reached."""
+    words = [word for word in arguments if not word.startswith("-")]
+    if words[:1] in (["run"], ["docker"]) and not isinstance(problem, UsageError):
+        return 125
+    return problem.exit_code

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which commands there are, in which order help lists them, and what a typo is answered with."""
+
+from __future__ import annotations
+
+import difflib
+
+import click
+
+from cove.cli import lifecycle, report, use
+
+
+class OrderedGroup(click.Group):
+    """Lists commands in the order of their definition, and suggests one for a typo."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """All commands, in the order in which a newcomer needs them."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command.
+
+        Raises:
+            click.UsageError: there is none of that name; names the nearest.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            advice = (
+                f"Did you mean '{near[0]}'?"
+                if near
+                else f"Docker's own commands stand behind 'cove docker': cove docker {args[0]}"
+            )
+            raise click.UsageError(f"{error.message} {advice}", ctx) from error
+
+
+COMMANDS: list[click.Command] = [
+    use.run,
+    use.docker,
+    use.shell,
+    lifecycle.create,
+    lifecycle.start,
+    lifecycle.stop,
+    lifecycle.restart,
+    lifecycle.delete,
+    report.list_,
+    report.status,
+    report.inspect,
+    report.logs,
+    report.env,
+    report.version,
+    report.explain,
+    report.cache,
+    report.completion,
+]

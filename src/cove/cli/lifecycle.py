@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of a machine's life: create, start, stop, restart, delete."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cove.cli import output
+from cove.cli.context import DEFAULT, Session
+from cove.errors import ConflictError, UsageError
+from cove.units import parse_size
+
+NAME = click.argument("name", required=False)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.command()
+@NAME
+@click.option(
+    "--driver", default="auto", show_default=True, metavar="auto|uml|qemu", help="Who runs its kernel."
+)
+@click.option(
+    "--accel", default="auto", show_default=True, metavar="auto|kvm|tcg", help="What executes it under qemu."
+)
+@click.option("-c", "--cpus", type=int, metavar="N", help="Virtual CPUs (default: uml 1, qemu up to 4).")
+@click.option("--memory", metavar="SIZE", help="Memory: 2G, 1536M; a bare number is GiB (default: 2G).")
+@click.option(
+    "-d", "--disk", metavar="SIZE", help="Data disk, sparse: 64G; a bare number is GiB (default: 64G)."
+)
+@click.option("--start", "start_it", is_flag=True, help="Start it at once.")
+@JSON
+@click.pass_obj
+def create(
+    session: Session,
+    name: str | None,
+    driver: str,
+    accel: str,
+    cpus: int | None,
+    memory: str | None,
+    disk: str | None,
+    start_it: bool,
+    as_json: bool,
+) -> None:
+    """Create a machine."""
+    machine = session.client().machines.create(
+        _one_name(session, name),
+        driver=driver,
+        accel=accel,
+        cpus=cpus,
+        memory=parse_size(memory, default_unit="g") if memory else None,
+        disk=parse_size(disk, default_unit="g") if disk else None,
+    )
+    if start_it:
+        machine.start()
+    session.close()
+    if as_json:
+        output.as_json(machine.inspect())
+    else:
+        output.data(machine.name)
+
+
+@click.command()
+@NAME
+@JSON
+@click.pass_obj
+def start(session: Session, name: str | None, as_json: bool) -> None:
+    """Start a machine; the default one is created if need be."""
+    machine = session.pick(name)
+    was_running = machine.exists and machine.record.running
+    machine.start(create=machine.name == DEFAULT)
+    session.close()
+    if as_json:
+        output.as_json(machine.inspect())
+    elif was_running:
+        output.talk(f"{machine.name} is running already")
+    else:
+        output.talk(
+            f'{machine.name} is running. Docker clients reach it with: eval "$(cove env {machine.name})"'
+        )
+
+
+@click.command()
+@NAME
+@click.option("-f", "--force", is_flag=True, help="End it at once; containers get no chance to stop.")
+@click.option(
+    "-t", "--timeout", type=float, default=30.0, show_default=True, help="Seconds until it is ended."
+)
+@click.option("-a", "--all", "all_", is_flag=True, help="Stop every machine.")
+@click.pass_obj
+def stop(session: Session, name: str | None, force: bool, timeout: float, all_: bool) -> None:
+    """Stop a machine: its containers, then its disk, then its kernel."""
+    if timeout < 0:
+        raise UsageError("--timeout is a number of seconds, and not below zero")
+    machines = session.client().machines.list() if all_ else [session.pick(name)]
+    for machine in machines:
+        ran = machine.stop(deadline=0 if force else timeout)
+        session.close()
+        if not ran and not all_:
+            output.talk(f"{machine.name} is not running")
+
+
+@click.command()
+@NAME
+@click.option("-f", "--force", is_flag=True, help="End it at once; containers get no chance to stop.")
+@click.option(
+    "-t", "--timeout", type=float, default=30.0, show_default=True, help="Seconds until it is ended."
+)
+@click.pass_obj
+def restart(session: Session, name: str | None, force: bool, timeout: float) -> None:
+    """Stop a machine and start it again."""
+    machine = session.pick(name)
+    machine.stop(deadline=0 if force else timeout)
+    machine.start()
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("-f", "--force", is_flag=True, help="Do not ask, and end it if it runs.")
+@click.pass_obj
+def delete(session: Session, names: tuple[str, ...], force: bool) -> None:
+    """Delete machines with their data disks."""
+    for name in names or (None,):
+        machine = session.pick(name)
+        machine.record  # noqa: B018  (one that does not exist is said before anything is asked)
+        if not force:
+            _confirm(machine.name)
+        machine.delete(force=force)
+        session.close()
+        output.talk(f"{machine.name} is deleted")
+
+
+def _confirm(name: str) -> None:
+    if not sys.stdin.isatty():
+        raise ConflictError(
+            f"{name} was not deleted: there is no terminal to ask on", hint=f"cove delete --force {name}"
+        )
+    click.confirm(f"Delete {name} with all its containers, images and volumes?", abort=True, err=True)
+
+
+def _one_name(session: Session, name: str | None) -> str:
+    return session.pick(name).name

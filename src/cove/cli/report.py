@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that report: list, status, inspect, logs, env, version, explain, cache, completion."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from cove.cli import output, texts
+from cove.cli.context import Session
+from cove.cli.lifecycle import JSON, NAME
+from cove.errors import UsageError
+from cove.sdk import LOG_SOURCES
+from cove.units import format_size
+
+
+@click.command("list")
+@click.option("-q", "--quiet", is_flag=True, help="Names alone.")
+@JSON
+@click.pass_obj
+def list_(session: Session, quiet: bool, as_json: bool) -> None:
+    """List the machines."""
+    machines = session.client().machines.list()
+    if as_json:
+        output.as_json([machine.inspect() for machine in machines])
+    elif quiet:
+        for machine in machines:
+            output.data(machine.name)
+    else:
+        output.table(texts.LIST_HEADER, [texts.list_row(machine.record) for machine in machines])
+
+
+@click.command()
+@NAME
+@JSON
+@click.pass_obj
+def status(session: Session, name: str | None, as_json: bool) -> int:
+    """How a machine is. Exits with 0 if it runs, else with 1."""
+    machine = session.pick(name)
+    record = machine.record
+    if as_json:
+        output.as_json(machine.inspect())
+    else:
+        output.data(texts.status(record))
+    return 0 if record.running else 1
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--json", "_as_json", is_flag=True, hidden=True, help="It is JSON anyway.")
+@click.pass_obj
+def inspect(session: Session, names: tuple[str, ...], _as_json: bool) -> None:
+    """Everything about machines, as a JSON list."""
+    output.as_json([session.pick(name).inspect() for name in names or (None,)])
+
+
+@click.command()
+@NAME
+@click.option(
+    "-s",
+    "--source",
+    type=click.Choice(LOG_SOURCES),
+    default="supervisor",
+    show_default=True,
+    help="Whose log.",
+)
+@click.option("--boot", is_flag=True, help="The guest's console: the same as --source console.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+@click.pass_obj
+def logs(session: Session, name: str | None, source: str, boot: bool, follow: bool, tail: int | None) -> None:
+    """A machine's logs."""
+    for piece in session.pick(name).logs("console" if boot else source, tail=tail, follow=follow):
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+
+
+@click.command()
+@NAME
+@click.option("--shell", metavar="bash|zsh|fish", help="The shell's dialect (default: that of $SHELL).")
+@click.option("-u", "--unset", is_flag=True, help="Lines that remove the variables.")
+@JSON
+@click.pass_obj
+def env(session: Session, name: str | None, shell: str | None, unset: bool, as_json: bool) -> None:
+    """Shell lines that point Docker clients at a machine: eval "$(cove env)"."""
+    machine = session.pick(name)
+    machine.record  # noqa: B018  (a machine that does not exist has no environment)
+    if as_json:
+        output.as_json(dict(machine.environment()))
+        return
+    if shell not in (None, "bash", "zsh", "sh", "fish"):
+        raise UsageError(f"there are no lines for the shell {shell!r}", hint="Use bash, zsh, sh or fish.")
+    command = "cove env" + (f" {name}" if name else "") + (" --unset" if unset else "")
+    output.data(machine.shell_lines(shell=shell or os.environ.get("SHELL"), unset=unset, command=command))
+
+
+@click.command()
+@NAME
+@JSON
+@click.pass_obj
+def version(session: Session, name: str | None, as_json: bool) -> None:
+    """Versions of client and server side by side."""
+    found = session.pick(name).versions()
+    if as_json:
+        output.as_json(found)
+    else:
+        output.data(texts.versions(found))
+
+
+@click.command()
+@NAME
+@JSON
+@click.pass_obj
+def explain(session: Session, name: str | None, as_json: bool) -> None:
+    """Where does the Linux kernel come from? Each layer from this host to a container, read from what runs."""
+    layers = session.pick(name).explain()
+    session.close()
+    if as_json:
+        output.as_json(layers)
+    else:
+        output.data(texts.explanation(layers))
+
+
+@click.group()
+def cache() -> None:
+    """What was fetched and built: sizes, pruning."""
+
+
+@cache.command("size")
+@JSON
+@click.pass_obj
+def cache_size(session: Session, as_json: bool) -> None:
+    """How much disk space the cache takes."""
+    sizes = session.client().cache_sizes()
+    if as_json:
+        output.as_json(sizes)
+    else:
+        rows = [(part, format_size(size)) for part, size in sizes.items()]
+        output.table(("PART", "SIZE"), [*rows, ("total", format_size(sum(sizes.values())))])
+
+
+@cache.command("prune")
+@click.option("-a", "--all", "all_", is_flag=True, help="Also what the next start must fetch or build again.")
+@JSON
+@click.pass_obj
+def cache_prune(session: Session, all_: bool, as_json: bool) -> None:
+    """Remove from the cache what no machine needs."""
+    freed = session.client().prune_cache(everything=all_)
+    session.close()
+    if as_json:
+        output.as_json({"freed": freed})
+    else:
+        output.data(f"Total reclaimed space: {format_size(freed)}")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """A completion script for a shell: source <(cove completion bash)."""
+    from click.shell_completion import get_completion_class
+
+    from cove.cli.app import cli
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise UsageError(f"there is no completion for {shell}")
+    output.data(kind(cli, {}, "cove", "_COVE_COMPLETE").source())

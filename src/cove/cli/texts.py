@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How reports read for people. Pure: data in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cove.units import format_seconds, format_size
+
+if TYPE_CHECKING:
+    from cove.machine.store import Machine
+
+LIST_HEADER = ("NAME", "STATUS", "DRIVER", "CPUS", "MEMORY", "DISK", "DOCKER HOST")
+
+
+def list_row(machine: Machine) -> tuple[str, ...]:
+    """One machine as a row of ``cove list``."""
+    spec = machine.spec
+    running = machine.running
+    uptime = f" {format_seconds(machine.uptime() or 0)}" if running else ""
+    return (
+        spec.name,
+        f"{machine.record.state}{uptime}",
+        driver(machine),
+        str(spec.cpus),
+        format_size(spec.memory),
+        format_size(spec.disk),
+        f"unix://{machine.paths.docker_socket}" if running else "",
+    )
+
+
+def driver(machine: Machine) -> str:
+    """The driver, with its accelerator where it has one."""
+    accel = machine.spec.accel
+    return machine.spec.driver if accel == "none" else f"{machine.spec.driver}/{accel}"
+
+
+def status(machine: Machine) -> str:
+    """One machine for ``cove status``."""
+    record = machine.record
+    lines = [f"{machine.name} is {record.state}" + (f": {record.reason}" if record.reason else "")]
+    if machine.running:
+        lines.append(
+            f"driver:  {driver(machine)}, {machine.spec.cpus} CPU, {format_size(machine.spec.memory)}"
+        )
+        lines.append(f"docker:  unix://{machine.paths.docker_socket}")
+        lines.append(f"uptime:  {format_seconds(machine.uptime() or 0)}")
+        lines += [f"{role + ':':9}pid {process.pid}" for role, process in record.processes.items()]
+    return "\n".join(lines)
+
+
+def versions(found: Mapping[str, Any]) -> str:
+    """``cove version``, shaped as ``docker version``."""
+    lines: list[str] = []
+    for side in ("client", "server"):
+        part = found[side]
+        lines.append(f"{side.capitalize()}:" + ("" if part else " not running"))
+        if part:
+            lines += _aligned(part)
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def _aligned(part: Mapping[str, Any]) -> list[str]:
+    width = max(len(key) for key in part) + 2
+    return [f" {key.replace('_', ' ').capitalize() + ':':{width}}{value}" for key, value in part.items()]
+
+
+def explanation(layers: Sequence[Mapping[str, Any]]) -> str:
+    """``cove explain``: a numbered layer a paragraph, from the host's kernel up to a container."""
+    paragraphs = []
+    for number, layer in enumerate(layers, 1):
+        lines = [f"{number}. {layer['layer']}", f"   {layer['what']}"]
+        details = {key: value for key, value in layer.items() if key not in ("layer", "what") and value}
+        width = max((len(key) for key in details), default=0) + 2
+        lines += [f"   {key + ':':{width}}{value}" for key, value in details.items()]
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Built-in container images: made on first use, kept as archives in the cache, loaded into each engine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cove.errors import EngineError, UsageError
+from cove.events import Report, stage
+from cove.host.engine import Engine
+from cove.machine.assets import Workshop
+from cove.machine.store import Machine
+from cove.system.files import locked, read_json, storage_errors, write_json
+
+if TYPE_CHECKING:
+    from cove.image.containers import Builtin, SecondStage
+
+
+def ensure_builtins(machine: Machine, references: Sequence[str], workshop: Workshop) -> None:
+    """Have the images that ``references`` name in the machine's engine.
+
+    Args:
+        machine: it runs.
+        references: ``cove.internal/NAME[:latest]``; an image that the user tagged so counts as there.
+        workshop: where images come from.
+
+    Raises:
+        UsageError: there is no built-in image of that name.
+        CoveError: it could not be made or loaded; the engine has nothing of it then.
+    """
+    engine = Engine(machine.paths.docker_socket)
+    missing = [reference for reference in references if not engine.has_image(reference)]
+    for reference in missing:
+        builtin = _builtin(reference)
+        archive = _archive_of(builtin, machine, workshop)
+        with stage(workshop.report, f"load-{builtin.name}", f"Loading {builtin.reference}"):
+            _load(machine, archive)
+
+
+def _builtin(reference: str) -> Builtin:
+    from cove.image.containers import BUILTINS, find_builtin
+
+    builtin = find_builtin(reference)
+    if builtin is None:
+        known = "\n".join(f"{one.reference}: {one.summary}" for one in BUILTINS.values())
+        raise UsageError(f"there is no built-in image {reference}", details=known)
+    return builtin
+
+
+def _archive_of(builtin: Builtin, machine: Machine, workshop: Workshop) -> Path:
+    """The archive of the finished image; made by and in this machine if there is none yet."""
+    folder = workshop.home.containers
+    pointer = folder / f"{builtin.name}.json"
+    with locked(folder / f".{builtin.name}.lock", waiting_for=f"making {builtin.reference}", deadline=1800):
+        known = read_json(pointer)
+        if isinstance(known, dict) and (folder / str(known.get("archive"))).is_file():
+            return folder / str(known["archive"])
+        archive = builtin.build(workshop.archive, folder, workshop.report)
+        if builtin.second_stage is not None:
+            archive = _finish(builtin, builtin.second_stage, archive, machine, workshop.report)
+        write_json(pointer, {"archive": archive.name})
+        return archive
+
+
+def _finish(builtin: Builtin, second: SecondStage, first: Path, machine: Machine, report: Report) -> Path:
+    """Run the second stage in a container, and save what comes of it as an archive of its own."""
+    finished = first.with_name(f"{first.stem}-done.tar")
+    engine = Engine(machine.paths.docker_socket, deadline=second.deadline)
+    with stage(report, f"finish-{builtin.name}", f"Configuring {builtin.reference}"):
+        _load(machine, first)
+        try:
+            _run_and_commit(engine, builtin, second)
+        finally:
+            engine.delete(f"/images/{builtin.loads}", force="true")
+        with storage_errors("saving an image"), tempfile.TemporaryDirectory(dir=first.parent) as scratch:
+            made = Path(scratch) / "image.tar"
+            with made.open("wb") as stream:
+                engine.save(builtin.reference, stream)
+            made.replace(finished)
+    first.unlink(missing_ok=True)
+    return finished
+
+
+def _run_and_commit(engine: Engine, builtin: Builtin, second: SecondStage) -> None:
+    body = {
+        "Image": builtin.loads,
+        "Cmd": list(second.command),
+        "Env": [f"{name}={value}" for name, value in second.env.items()],
+        "NetworkDisabled": True,
+    }
+    container = engine.post("/containers/create", body)["Id"]
+    try:
+        engine.post(f"/containers/{container}/start")
+        code = engine.post(f"/containers/{container}/wait")["StatusCode"]
+        if code != 0:
+            raise EngineError(
+                f"{builtin.reference} could not be configured: exit code {code}",
+                details=engine.logs(container, tail=20),
+            )
+        repository, _, tag = builtin.reference.rpartition(":")
+        query = {"container": container, "repo": repository, "tag": tag}
+        engine.post("/commit", None, changes="\n".join(second.changes), **query)
+    finally:
+        engine.delete(f"/containers/{container}", force="true", v="true")
+
+
+def _load(machine: Machine, archive: Path) -> None:
+    with archive.open("rb") as stream:
+        Engine(machine.paths.docker_socket, deadline=300).load(stream)

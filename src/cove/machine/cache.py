@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cache: what is in it, and what of it nobody needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cove.errors import ConflictError
+from cove.machine.state import ALIVE
+from cove.machine.store import Store
+from cove.system.files import allocated, read_json, remove_tree
+from cove.system.paths import Home
+from cove.toolbox.toolbox import unused
+
+
+def sizes(home: Home) -> dict[str, int]:
+    """Bytes on the disk of each part."""
+    parts = {
+        "packages": home.archive,
+        "tools": home.tools,
+        "images": home.images,
+        "containers": home.containers,
+    }
+    return {name: allocated(path) for name, path in parts.items()}
+
+
+def prune(store: Store, *, everything: bool) -> int:
+    """Remove what no machine needs; returns the bytes freed.
+
+    Downloaded packages go, since what was made of them is there; so do programs and images that a newer build
+    replaced. With ``everything`` the rest goes too: the next start needs the network again.
+
+    Raises:
+        ConflictError: ``everything``, while a machine runs from it.
+    """
+    home = store.home
+    running = [machine.name for machine in store.all() if machine.record.state in ALIVE]
+    if everything and running:
+        raise ConflictError(
+            f"{', '.join(running)} runs from the cache", hint="cove stop --all, then prune again."
+        )
+    if everything:
+        doomed = [home.archive, home.tools, home.images, home.containers, home.probes]
+    else:
+        doomed = [home.archive, *([] if running else unused(home.tools)), *_unused_images(store)]
+    freed = sum(allocated(path) for path in doomed)
+    for path in doomed:
+        remove_tree(path)
+    return freed
+
+
+def _unused_images(store: Store) -> list[Path]:
+    """Images that neither a machine started from last nor a pointer names."""
+    images = store.home.images
+    if not images.is_dir():
+        return []
+    used = {machine.image for machine in store.all()}
+    for pointer in images.glob("*.json"):
+        data = read_json(pointer)
+        if isinstance(data, dict):
+            used.add(str(data.get("id")))
+    return [path for path in images.iterdir() if path.is_dir() and path.name not in used]

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Create a machine: look at the host, try KVM where it might work, fill the request, make the folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from cove.errors import ConflictError
+from cove.events import Note, stage
+from cove.image.guest_image import KERNEL
+from cove.machine.assets import Workshop
+from cove.machine.store import Machine, Store
+from cove.spec.facts import HostFacts
+from cove.spec.fill import fill
+from cove.spec.machine import MachineRequest
+from cove.system.probe import host_facts, kvm_verdict
+
+
+def create(store: Store, request: MachineRequest, workshop: Workshop) -> Machine:
+    """Create the machine that ``request`` describes.
+
+    Raises:
+        ConflictError: there is a machine of this name.
+        UsageError, UnsupportedError: it cannot be made like this on this host.
+    """
+    if store.exists(request.name):
+        raise ConflictError(
+            f"there is a machine {request.name!r} already", hint=f"Start it: cove start {request.name}"
+        )
+    facts = host_facts(os.environ)
+    if request.accel == "auto" and request.driver in ("auto", "qemu") and facts.kvm == "openable":
+        facts = _with_verdict(facts, workshop)
+    spec, reason = fill(request, facts)
+    machine = store.create(spec)
+    accel = f"/{spec.accel}" if spec.accel != "none" else ""
+    workshop.report(Note(f"Created the machine {spec.name}: driver {spec.driver}{accel} ({reason})"))
+    return machine
+
+
+def _with_verdict(facts: HostFacts, workshop: Workshop) -> HostFacts:
+    """The facts with what came of booting a kernel under KVM, tried at most once per host kernel and QEMU."""
+    qemu = workshop.toolbox("qemu")
+    guest = workshop.guest("qemu")
+    assert guest.kernel is not None, KERNEL  # noqa: S101  (only uml's is external)
+    with stage(workshop.report, "kvm", "Trying KVM"):
+        verdict = kvm_verdict(
+            qemu.command("qemu-system-x86_64"), guest.kernel, workshop.home.probes, firmware=qemu.firmware
+        )
+    return replace(facts, kvm_works=verdict.works, kvm_reason=verdict.reason)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A machine as JSON data: what ``--json`` prints. Its keys are stable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cove.machine.store import Machine
+from cove.system.files import allocated
+
+
+def describe(machine: Machine) -> dict[str, Any]:
+    """Everything recorded of a machine; sizes in bytes, times in seconds (since the epoch where absolute)."""
+    spec, record, paths = machine.spec, machine.record, machine.paths
+    return {
+        "name": spec.name,
+        "status": str(record.state),
+        "reason": record.reason,
+        "since": record.since,
+        "uptime": machine.uptime(),
+        "created": machine.created,
+        "driver": spec.driver,
+        "accel": spec.accel,
+        "architecture": spec.architecture,
+        "cpus": spec.cpus,
+        "memory": spec.memory,
+        "disk": {
+            "size": spec.disk,
+            "allocated": allocated(paths.data_disk) if paths.data_disk.exists() else 0,
+            "path": str(paths.data_disk),
+        },
+        "image": machine.image,
+        "docker_host": f"unix://{paths.docker_socket}",
+        "folder": str(paths.root),
+        "processes": {role: process.pid for role, process in record.processes.items()},
+        "stages": [{"name": name, "seconds": seconds} for name, seconds in record.stages],
+        "host_cpu": record.host_cpu,
+    }

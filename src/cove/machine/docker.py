@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run docker's own CLI against a machine. On the path of every ``cove run``: imports little."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cove.errors import UsageError
+from cove.host import docker_args, docker_config
+from cove.machine.assets import Workshop
+from cove.machine.builtins import ensure_builtins
+from cove.machine.store import Machine
+from cove.system.process import Command
+
+
+def docker_command(machine: Machine, args: Sequence[str], workshop: Workshop) -> Command | None:
+    """Docker's CLI, ready to be started, against a running machine.
+
+    Built-in images (``cove.internal/...``) that the arguments lead to are loaded into the engine first.
+
+    Args:
+        machine: it runs.
+        args: docker's arguments.
+        workshop: where the CLI comes from.
+
+    Returns:
+        the command, or None when there is nothing left to do (a built-in image was "pulled").
+
+    Raises:
+        UsageError: there is no built-in image of that name.
+        CoveError: the CLI or an image could not be had.
+    """
+    images = docker_args.builtin_images(args, read=_read, env=os.environ)
+    if images:
+        ensure_builtins(machine, images, workshop)
+        if docker_args.parse(args).pulls_builtin:
+            return None
+    toolbox = workshop.toolbox("docker")
+    home = workshop.home
+    docker_config.refresh(
+        home.docker_config,
+        user=docker_config.user_folder(os.environ, home.docker_config),
+        plugins=toolbox.plugins,
+    )
+    docker = toolbox.command("docker")
+    env = docker_config.environment(machine.paths.docker_socket, home.docker_config)
+    return Command((*docker.argv, *args), {**docker.env, **env})
+
+
+def client_environment(machine: Machine) -> Mapping[str, str]:
+    """What any Docker client needs in its environment to use the machine."""
+    return {"DOCKER_HOST": f"unix://{machine.paths.docker_socket}"}
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text") from error

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Create, start, stop and delete, each as a recipe. Runs in the process of whoever asks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from cove.errors import ConflictError, MachineError
+from cove.events import Report, StageBegun, StageEnded, stage
+from cove.machine.assets import Workshop
+from cove.machine.client import SupervisorClient, error_from
+from cove.machine.drivers import driver_named
+from cove.machine.leftovers import clear_leftovers
+from cove.machine.plan import LaunchPlan
+from cove.machine.state import State
+from cove.machine.store import Machine, Store
+from cove.spec.facts import choose_memory_place
+from cove.spec.machine import MachineSpec
+from cove.system.files import locked, make_sparse, try_lock, write_json
+from cove.system.paths import MachinePaths
+from cove.system.probe import host_facts
+from cove.system.process import Command, detach
+from cove.vmm.base import BootFiles
+
+STOP_DEADLINE = 30.0
+"""Seconds that a clean stop may take before the machine is ended."""
+
+_STAGE_DEADLINE = 300.0
+_LOCK_DEADLINE = 60.0
+
+
+def start(store: Store, name: str, workshop: Workshop) -> Machine:
+    """Start the machine ``name`` and wait until its engine answers; a running one is left as it is.
+
+    Raises:
+        NotFoundError: there is no such machine.
+        MachineError: it did not start; nothing runs afterwards, and its data disk is as it was.
+        CoveError: programs or image could not be made.
+    """
+    paths = store.load(name).paths
+    with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=_STAGE_DEADLINE):
+        machine = store.load(name)
+        if machine.running:
+            return machine
+        plan = _prepare(store, machine, workshop)
+        lock = _take_lock(paths)
+        try:
+            clear_leftovers(paths)
+            _launch(paths, plan, lock)
+        finally:
+            os.close(lock)
+        _follow(paths, workshop.report)
+    return store.load(name)
+
+
+def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Report) -> bool:
+    """Stop a machine: containers, then the disk, then the kernel; after ``deadline`` seconds it is ended.
+
+    Returns:
+        whether it ran. One whose supervisor died is cleared of what it left.
+    """
+    machine = store.load(name)
+    supervisor = machine.record.processes.get("supervisor")
+    if supervisor is None or not supervisor.alive():
+        _clear_dead(machine.paths)
+        return False
+    client = SupervisorClient(machine.paths.supervisor_socket, name)
+    with stage(report, "stop", f"Stopping {name}"):
+        try:
+            client.call("POST", "/v1/stop", {"deadline": deadline}, deadline=deadline + 20)
+        except MachineError:
+            if deadline > 0 and supervisor.alive():
+                raise
+        if not supervisor.wait_gone(10):
+            supervisor.signal_group(signal.SIGKILL)
+            supervisor.wait_gone(5)
+            _clear_dead(machine.paths)
+    return True
+
+
+def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
+    """Delete a machine with its data disk. Nothing of it is left.
+
+    Raises:
+        NotFoundError: there is no such machine.
+        ConflictError: it runs, and ``force`` is not given.
+    """
+    machine = store.load(name)
+    if machine.record.state in (State.RUNNING, State.STARTING, State.STOPPING):
+        if not force:
+            raise ConflictError(
+                f"{name} is {machine.record.state}", hint=f"cove stop {name}, or cove delete --force {name}"
+            )
+        stop(store, name, deadline=0, report=report)
+    _clear_dead(machine.paths)
+    store.remove(machine)
+
+
+def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
+    """Everything a start needs, as data; what is missing is fetched and built."""
+    spec = machine.spec
+    driver = driver_named(spec.driver)
+    tools: dict[str, Command] = {}
+    firmware: list[Path] = []
+    for group in (*driver.needs, "net"):
+        toolbox = workshop.toolbox(group)
+        tools |= {program.name: toolbox.command(program.name) for program in toolbox.group.programs}
+        firmware += toolbox.firmware
+    guest = workshop.guest(spec.driver)
+    store.set_image(machine, guest.id)
+    if not machine.paths.data_disk.exists():
+        make_sparse(machine.paths.data_disk, spec.disk)
+    return LaunchPlan(
+        spec=spec,
+        boot=BootFiles(
+            kernel=guest.kernel or Path(tools["linux.uml"].argv[0]),
+            initrd=guest.initrd,
+            root=guest.root,
+            data=machine.paths.data_disk,
+            cmdline=guest.cmdline,
+        ),
+        tools=tools,
+        firmware=tuple(firmware),
+        memory_dir=choose_memory_place(host_facts(os.environ), spec.memory, machine.paths.root),
+        host_cpu=_choose_host_cpu(store, spec),
+    )
+
+
+def _choose_host_cpu(store: Store, spec: MachineSpec) -> int | None:
+    """The processor to bind a User-Mode Linux to: the one with the fewest of our machines.
+
+    Its processes hand over to each other at each system call and page fault; across processors that costs an
+    inter-processor interrupt, which made everything three to four times slower where we measured it.
+    """
+    if spec.driver != "uml" or not hasattr(os, "sched_getaffinity"):
+        return None
+    allowed = sorted(os.sched_getaffinity(0))
+    used = [other.record.host_cpu for other in store.all() if other.record.processes]
+    # the last one first: hosts tend to handle their interrupts on the first
+    return min(reversed(allowed), key=used.count)
+
+
+def _take_lock(paths: MachinePaths) -> int:
+    """The machine's lock. A supervisor that is just ending gets time to do so."""
+    with locked(paths.lock, waiting_for="ending the former run", deadline=_LOCK_DEADLINE):
+        pass
+    handle = try_lock(paths.lock)
+    if handle is None:
+        raise ConflictError(f"{paths.name} is being started or deleted by another process")
+    return handle
+
+
+def _launch(paths: MachinePaths, plan: LaunchPlan, lock: int) -> None:
+    write_json(paths.launch, plan.to_dict())
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(paths.supervisor_socket))
+        paths.supervisor_socket.chmod(0o600)
+        listener.listen(64)  # so that we can connect at once; requests wait until it serves
+        argv = [sys.executable, "-m", "cove.machine.supervise"]
+        arguments = [str(paths.root), str(listener.fileno()), str(lock)]
+        detach(
+            Command((*argv, *arguments), {"PYTHONUNBUFFERED": "1"}),
+            log=paths.supervisor_log,
+            pass_fds=[listener.fileno(), lock],
+        )
+    finally:
+        listener.close()
+
+
+def _follow(paths: MachinePaths, report: Report) -> None:
+    """Report the supervisor's events until the machine runs.
+
+    Raises:
+        MachineError: it failed, or its supervisor ended without a word.
+    """
+    client = SupervisorClient(paths.supervisor_socket, paths.name)
+    for event in client.events(deadline=_STAGE_DEADLINE):
+        match event["event"]:
+            case "stage-begun":
+                report(StageBegun(event["name"], event["label"]))
+            case "stage-ended":
+                report(StageEnded(event["name"], event["seconds"], event["ok"]))
+            case "running":
+                return
+            case "failed":
+                raise error_from(event["error"])
+            case _:
+                pass  # a newer supervisor may have more to say
+    raise MachineError(f"the supervisor of {paths.name} ended without a word", log=paths.supervisor_log)
+
+
+def _clear_dead(paths: MachinePaths) -> None:
+    handle = try_lock(paths.lock)
+    if handle is None:
+        return  # someone starts it right now
+    try:
+        clear_leftovers(paths)
+    finally:
+        os.close(handle)

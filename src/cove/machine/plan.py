@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a supervisor is to do, as plain data: made by whoever starts a machine, carried out by the supervisor.
+
+So the supervisor needs neither archive nor toolbox, and what it was told can be read afterwards (launch.json).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cove.spec.machine import MachineSpec
+from cove.system.process import Command
+from cove.vmm.base import BootFiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchPlan:
+    """One start of one machine.
+
+    Args:
+        spec: the machine.
+        boot: what it boots from.
+        tools: the programs that the driver and the network need, by name.
+        firmware: folders with QEMU's firmware.
+        memory_dir: where the file lies that is the guest's memory.
+        host_cpu: the host's processor to bind the VMM to, if the driver gains from it.
+    """
+
+    spec: MachineSpec
+    boot: BootFiles
+    tools: Mapping[str, Command]
+    firmware: tuple[Path, ...]
+    memory_dir: Path
+    host_cpu: int | None
+
+    def to_dict(self) -> dict[str, object]:
+        """The recorded form."""
+        return {
+            "version": 1,
+            "spec": self.spec.to_dict(),
+            "boot": {
+                "kernel": str(self.boot.kernel),
+                "initrd": str(self.boot.initrd),
+                "root": str(self.boot.root),
+                "data": str(self.boot.data),
+                "cmdline": self.boot.cmdline,
+            },
+            "tools": {
+                name: {"argv": list(tool.argv), "env": dict(tool.env)} for name, tool in self.tools.items()
+            },
+            "firmware": [str(path) for path in self.firmware],
+            "memory_dir": str(self.memory_dir),
+            "host_cpu": self.host_cpu,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> LaunchPlan:
+        """Read the recorded form; only ever made by :meth:`to_dict` of the same version."""
+        boot = data["boot"]
+        return cls(
+            spec=MachineSpec.from_dict(data["spec"]),
+            boot=BootFiles(
+                kernel=Path(boot["kernel"]),
+                initrd=Path(boot["initrd"]),
+                root=Path(boot["root"]),
+                data=Path(boot["data"]),
+                cmdline=boot["cmdline"],
+            ),
+            tools={name: Command(tuple(tool["argv"]), tool["env"]) for name, tool in data["tools"].items()},
+            firmware=tuple(Path(path) for path in data["firmware"]),
+            memory_dir=Path(data["memory_dir"]),
+            host_cpu=data["host_cpu"],
+        )

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A machine's folder: what it is (machine.json), how it is (state.json), and whether that is still true.
+
+Imports little on purpose: ``cove status`` and ``cove run`` pass here on every call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from cove.errors import ConflictError, MachineError, NotFoundError
+from cove.machine.state import ALIVE, State
+from cove.spec.machine import MachineSpec
+from cove.system.files import locked, private_folder, read_json, remove_tree, write_json
+from cove.system.paths import Home, MachinePaths
+from cove.system.process import Identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateRecord:
+    """What the supervisor last said.
+
+    Args:
+        state: where the machine is in its life.
+        reason: why it is there, for people; the cause of a failure.
+        since: seconds since the epoch.
+        processes: the supervisor and its children, by role.
+        stages: how long each stage of the last start took, in seconds, in order.
+        host_cpu: the host's processor that the VMM is bound to, if any.
+    """
+
+    state: State
+    reason: str = ""
+    since: float = field(default_factory=time.time)
+    processes: Mapping[str, Identity] = field(default_factory=dict)
+    stages: tuple[tuple[str, float], ...] = ()
+    host_cpu: int | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """The recorded form."""
+        return {
+            "version": 1,
+            "state": str(self.state),
+            "reason": self.reason,
+            "since": self.since,
+            "processes": {role: [one.pid, one.started] for role, one in self.processes.items()},
+            "stages": [list(stage) for stage in self.stages],
+            "host_cpu": self.host_cpu,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine as it is on disk, with the truth about its processes."""
+
+    paths: MachinePaths
+    spec: MachineSpec
+    created: float
+    image: str
+    record: StateRecord
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.spec.name
+
+    @property
+    def running(self) -> bool:
+        """Whether its engine can be used."""
+        return self.record.state is State.RUNNING
+
+    def uptime(self) -> float | None:
+        """Seconds since it has been running, or None."""
+        return time.time() - self.record.since if self.running else None
+
+
+class Store:
+    """The machines below ``COVE_HOME``."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    def names(self) -> list[str]:
+        """The names of all machines, sorted."""
+        try:
+            return sorted(
+                entry.name for entry in self.home.machines.iterdir() if (entry / "machine.json").is_file()
+            )
+        except FileNotFoundError:
+            return []
+
+    def all(self) -> Iterator[Machine]:
+        """All machines; one whose files cannot be read is left out by :meth:`names` or raises here."""
+        for name in self.names():
+            yield self.load(name)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a machine of this name."""
+        return self.home.machine(name).spec.is_file()
+
+    def load(self, name: str) -> Machine:
+        """The machine ``name`` as it is now.
+
+        Raises:
+            NotFoundError: there is none.
+            MachineError: its machine.json cannot be read.
+        """
+        paths = self.home.machine(name)
+        data = read_json(paths.spec)
+        if data is None:
+            if paths.spec.exists():
+                raise MachineError(
+                    f"{paths.spec} is not JSON", hint=f"Restore it, or remove the machine: cove delete {name}"
+                )
+            raise NotFoundError(f"there is no machine {name!r}", hint=f"Make it: cove create {name}")
+        return Machine(
+            paths=paths,
+            spec=MachineSpec.from_dict(data["spec"]),
+            created=data["created"],
+            image=data.get("image", ""),
+            record=observe(paths),
+        )
+
+    def create(self, spec: MachineSpec) -> Machine:
+        """Make the folder of a new machine; its disk is made at its first start.
+
+        Raises:
+            ConflictError: there is one already.
+        """
+        paths = self.home.machine(spec.name)
+        private_folder(self.home.root)
+        private_folder(self.home.machines)
+        with locked(self.home.machines / ".lock", waiting_for="creating a machine"):
+            if paths.spec.exists():
+                raise ConflictError(
+                    f"there is a machine {spec.name!r} already", hint=f"cove start {spec.name}"
+                )
+            private_folder(paths.root)
+            write_json(paths.state, StateRecord(state=State.CREATED).to_dict())
+            self._write(paths, spec, time.time(), "")
+        return self.load(spec.name)
+
+    def set_image(self, machine: Machine, image: str) -> None:
+        """Record the guest image that the machine starts with."""
+        self._write(machine.paths, machine.spec, machine.created, image)
+
+    def remove(self, machine: Machine) -> None:
+        """Remove everything of a machine that does not run, its data disk first of all."""
+        # machine.json goes first: a half-removed folder is not listed, and a new machine may take its place
+        machine.paths.spec.unlink(missing_ok=True)
+        remove_tree(machine.paths.root)
+
+    def _write(self, paths: MachinePaths, spec: MachineSpec, created: float, image: str) -> None:
+        write_json(paths.spec, {"version": 1, "spec": spec.to_dict(), "created": created, "image": image})
+
+
+def write_state(paths: MachinePaths, record: StateRecord) -> None:
+    """Record how the machine is."""
+    write_json(paths.state, record.to_dict())
+
+
+def read_state(paths: MachinePaths) -> StateRecord:
+    """What was last recorded, true or not."""
+    data = read_json(paths.state)
+    if data is None:
+        return StateRecord(state=State.CREATED, since=0.0)
+    return StateRecord(
+        state=State(data["state"]),
+        reason=data["reason"],
+        since=data["since"],
+        processes={role: Identity(pid, started) for role, (pid, started) in data["processes"].items()},
+        stages=tuple((name, seconds) for name, seconds in data["stages"]),
+        host_cpu=data.get("host_cpu"),
+    )
+
+
+def observe(paths: MachinePaths) -> StateRecord:
+    """What was last recorded, corrected by what is: a machine without its supervisor has failed."""
+    record = read_state(paths)
+    supervisor = record.processes.get("supervisor")
+    if record.state not in ALIVE or (supervisor is not None and supervisor.alive()):
+        return record
+    again = read_state(paths)
+    if again != record:  # it ended between our two looks, and said so
+        return again
+    reason = f"the supervisor died while the machine was {record.state}"
+    return replace(record, state=State.FAILED, reason=reason)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m cove.machine.supervise FOLDER SOCKET_FD LOCK_FD``: the supervisor's process. Not for people."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from cove.machine.api import application
+from cove.machine.drivers import driver_named
+from cove.machine.plan import LaunchPlan
+from cove.machine.supervisor import Supervisor
+from cove.system.files import read_json
+from cove.system.paths import MachinePaths
+
+
+async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
+    """Carry out the plan in the machine's folder, from start to stop; then answer the last requests and end."""
+    plan = LaunchPlan.from_dict(read_json(paths.launch))
+    supervisor = Supervisor(paths, plan, driver_named(plan.spec.driver))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.ask_to_stop, 30.0)
+    runner = web.AppRunner(application(supervisor), access_log=None, shutdown_timeout=5)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    gc.freeze()  # what is loaded now stays; the collector need not look at it again
+    try:
+        await supervisor.run()
+    finally:
+        await runner.cleanup()
+        paths.supervisor_socket.unlink(missing_ok=True)
+
+
+def main(arguments: list[str]) -> None:
+    """Read the arguments, set the process up, and supervise. The lock's descriptor is only kept open."""
+    folder, listener, _lock = arguments
+    os.umask(0o077)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # our terminal may go
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    asyncio.run(supervise(MachinePaths(Path(folder)), socket.socket(fileno=int(listener))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

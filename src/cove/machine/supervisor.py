@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process per machine: owns gvproxy and the VMM, watches them, and stops them in order.
+
+Started by :mod:`cove.machine.lifecycle` with a listening socket and the machine's lock, both as descriptors that
+it keeps until it ends. It has no poll loop: it wakes for a request, for a console line, or when a child ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import replace
+
+from cove.errors import CoveError, DeadlineError, GuestError, MachineError
+from cove.guest.client import GuestClient
+from cove.machine.journal import Journal
+from cove.machine.plan import LaunchPlan
+from cove.machine.stages import GUEST_STAGES, GaveUp, Reached, Stage, parse_console
+from cove.machine.state import State, check_transition
+from cove.machine.store import StateRecord, read_state, write_state
+from cove.net.gvproxy import Gvproxy
+from cove.system.paths import MachinePaths
+from cove.system.process import Identity
+from cove.vmm.base import Exit, Runtime, Vm, Vmm
+
+log = logging.getLogger("cove.supervisor")
+
+RELAY_PORT = 1025
+"""Where the guest agent relays the engine's API, on the outer device only."""
+
+CONTROL_PORT = 1024
+"""Where the guest agent takes requests, on the outer device only."""
+
+TAIL = 25
+"""Console lines that an error about a failed start carries."""
+
+
+class Supervisor:
+    """One start of one machine.
+
+    Args:
+        paths: the machine's files.
+        plan: what to start.
+        driver: who starts it.
+    """
+
+    def __init__(self, paths: MachinePaths, plan: LaunchPlan, driver: Vmm) -> None:
+        self.paths = paths
+        self.plan = plan
+        self.journal = Journal()
+        self._driver = driver
+        self._record = replace(read_state(paths), state=State.FAILED, processes={}, stages=())
+        self._console: asyncio.Queue[Reached | GaveUp] = asyncio.Queue()
+        self._tail: deque[str] = deque(maxlen=TAIL)
+        self._network: Gvproxy | None = None
+        self._vm: Vm | None = None
+        self._stop_asked = asyncio.Event()
+        self._stop_deadline = 30.0
+        self.ended = asyncio.Event()
+
+    @property
+    def record(self) -> StateRecord:
+        """How the machine is."""
+        return self._record
+
+    def ask_to_stop(self, deadline: float) -> None:
+        """Begin a clean stop that may take ``deadline`` seconds; :attr:`ended` says when it is done."""
+        self._stop_deadline = deadline
+        self._stop_asked.set()
+
+    async def run(self) -> None:
+        """The whole life: start, watch, stop. Leaves nothing running and the end's reason in state.json."""
+        self._enter(State.STARTING, "")
+        try:
+            await self._until_stop_asked(self._start())
+            if not self._stop_asked.is_set():
+                self.journal.running()
+                await self._until_stop_asked(self._watch())
+            await self._stop()
+        except CoveError as error:
+            # no traceback: the error is for the user, and whole
+            log.error("%s\n%s", error.message, error.details or "")  # noqa: TRY400
+            await self._clear()
+            self._enter(State.FAILED, error.message)
+            self.journal.failed(error)
+        finally:
+            await self._clear()
+            self.ended.set()
+
+    async def _until_stop_asked(self, work: Coroutine[None, None, None]) -> None:
+        """Do ``work``, but leave it as soon as a stop is asked for."""
+        task = asyncio.ensure_future(work)
+        asked = asyncio.ensure_future(self._stop_asked.wait())
+        await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not task.done():
+            task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not self._stop_asked.is_set():
+                raise
+
+    async def _start(self) -> None:
+        runtime = self._runtime()
+        self.journal.begin("link", "Wiring the network")
+        self._network = Gvproxy(
+            self.plan.tools["gvproxy"],
+            driver=self._driver.name,
+            api_socket=self.paths.gvproxy_socket,
+            net_socket=self.paths.network_socket,
+            mtu=runtime.mtu,
+            log=self.paths.gvproxy_log,
+        )
+        await self._network.start()
+        await self._network.expose_unix(self.paths.docker_socket, RELAY_PORT)
+        await self._network.expose_unix(self.paths.agent_socket, CONTROL_PORT)
+        self.journal.end()
+        command = self._driver.command(self.plan.spec, self.plan.boot, runtime, self.plan.tools)
+        log.info("starting %s", " ".join(command.argv))
+        self._vm = await self._driver.start(command, runtime, self._on_console)
+        self._remember_processes()
+        for stage in GUEST_STAGES:
+            self.journal.begin(stage.name, stage.label)
+            await self._await_stage(stage)
+            self.journal.end()
+        self._enter(State.RUNNING, "")
+
+    def _runtime(self) -> Runtime:
+        return Runtime(
+            net_socket=self.paths.network_socket,
+            qmp_socket=self.paths.qmp_socket,
+            uml_dir=self.paths.uml_dir,
+            console_log=self.paths.console_log,
+            memory_dir=self.plan.memory_dir,
+            words=(f"cove.hostname={self.paths.name}",),
+            firmware=self.plan.firmware,
+            host_cpu=self.plan.host_cpu,
+        )
+
+    def _on_console(self, line: str) -> None:
+        self._tail.append(line)
+        said = parse_console(line)
+        if said is not None:
+            log.info("the guest: %s", line)
+            self._console.put_nowait(said)
+
+    async def _await_stage(self, stage: Stage) -> None:
+        """Wait until the guest says that it reached the stage, gives up, or ends."""
+        heard = asyncio.ensure_future(self._hear(stage.name))
+        end = asyncio.ensure_future(self._end_of_child())
+        await asyncio.wait({heard, end}, timeout=stage.deadline, return_when=asyncio.FIRST_COMPLETED)
+        for task in (heard, end):
+            task.cancel()
+        if heard.done() and not heard.cancelled():
+            heard.result()
+        elif end.done() and not end.cancelled():
+            raise self._start_error(f"{self.paths.name} did not start: {end.result()}")
+        else:
+            raise self._start_error(
+                f"{self.paths.name} did not start: nothing within {stage.deadline:.0f} s of {stage.label.lower()!r}",
+            )
+
+    async def _hear(self, name: str) -> None:
+        while True:
+            said = await self._console.get()
+            if isinstance(said, GaveUp):
+                raise self._start_error(f"{self.paths.name} did not start: {said.reason}")
+            if said.name == name:
+                return
+
+    def _start_error(self, message: str) -> MachineError:
+        return MachineError(
+            message,
+            details="the end of its console:\n" + "\n".join(self._tail) if self._tail else None,
+            hint=f"cove logs {self.paths.name} --source console shows all of it. The data disk was not touched.",
+            log=self.paths.console_log,
+        )
+
+    async def _end_of_child(self) -> str:
+        """Wait until the VMM or gvproxy ends; returns why, for people."""
+        assert self._vm is not None  # noqa: S101  (both are started before anyone waits)
+        assert self._network is not None  # noqa: S101
+        vm = asyncio.ensure_future(self._vm.wait())
+        network = asyncio.ensure_future(self._network.wait())
+        try:
+            await asyncio.wait({vm, network}, return_when=asyncio.FIRST_COMPLETED)
+            return vm.result().reason if vm.done() else f"gvproxy ended: {network.result()}"
+        finally:
+            vm.cancel()
+            network.cancel()
+
+    async def _watch(self) -> None:
+        """Wait for the end of a running machine.
+
+        Raises:
+            MachineError: a child died. A guest that powered itself off is no error.
+        """
+        reason = await self._end_of_child()
+        assert self._vm is not None  # noqa: S101
+        exit_ = await _ended_already(self._vm)
+        if exit_ is not None and exit_.clean:
+            self._enter(State.STOPPING, "the guest powered itself off")
+            return
+        raise MachineError(
+            f"{self.paths.name} died: {reason}",
+            details="\n".join(self._tail) or None,
+            hint=f"cove start {self.paths.name} starts it again; what was synced is there.",
+            log=self.paths.console_log,
+        )
+
+    async def _stop(self) -> None:
+        if self._record.state is not State.STOPPING:
+            self._enter(State.STOPPING, "")
+        end = time.monotonic() + self._stop_deadline
+        reason = self._record.reason or "asked for"
+        if self._vm is not None:
+            await self._ask_guest_to_power_off(self._vm)
+            try:
+                await asyncio.wait_for(self._vm.wait(), max(0.0, end - time.monotonic()))
+            except TimeoutError:
+                reason = f"did not stop within {self._stop_deadline:.0f} s and was ended"
+                log.warning("the guest %s", reason)
+        await self._clear()
+        self._enter(State.STOPPED, reason)
+        if not self.journal.times or self._record.stages == ():
+            self.journal.failed(MachineError(f"{self.paths.name} was stopped while it started"))
+
+    async def _ask_guest_to_power_off(self, vm: Vm) -> None:
+        try:
+            client = GuestClient(self.paths.agent_socket, deadline=3)
+            await asyncio.to_thread(client.call, "poweroff", mode="poweroff")
+        except (GuestError, DeadlineError) as error:
+            log.warning("the agent could not be asked to power off: %s; pressing the button", error.message)
+            try:
+                await vm.power_button()
+            except CoveError as refused:
+                log.warning("the power button failed: %s", refused.message)
+
+    async def _clear(self) -> None:
+        """End what still runs and remove the sockets."""
+        if self._vm is not None:
+            await self._vm.kill()
+        if self._network is not None:
+            await self._network.stop()
+        for path in self.paths.sockets:
+            if path != self.paths.supervisor_socket:
+                path.unlink(missing_ok=True)
+
+    def _remember_processes(self) -> None:
+        processes = {"supervisor": Identity.of(os.getpid()) or Identity(os.getpid(), "")}
+        if self._network is not None and self._network.identity is not None:
+            processes["gvproxy"] = self._network.identity
+        if self._vm is not None:
+            processes["vmm"] = self._vm.identity
+        self._record = replace(self._record, processes=processes, host_cpu=self.plan.host_cpu)
+        write_state(self.paths, self._record)
+
+    def _enter(self, state: State, reason: str) -> None:
+        if state is not State.STARTING:
+            check_transition(self.paths.name, self._record.state, state)
+        processes = {} if state in (State.STOPPED, State.FAILED) else self._record.processes
+        stages = tuple(self.journal.times) if state is State.RUNNING else self._record.stages
+        self._record = StateRecord(
+            state=state, reason=reason, processes=processes, stages=stages, host_cpu=self._record.host_cpu
+        )
+        if state is State.STARTING:
+            self._remember_processes()
+        else:
+            write_state(self.paths, self._record)
+        log.info("%s%s", state, f": {reason}" if reason else "")
+
+
+async def _ended_already(vm: Vm) -> Exit | None:
+    try:
+        return await asyncio.wait_for(vm.wait(), 0.05)
+    except TimeoutError:
+        return None

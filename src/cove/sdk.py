@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Python programs use, the command line among them.
+
+    client = cove.Client()
+    machine = client.machines.create("test", driver="uml")
+    machine.start()
+    print(machine.docker_host)
+
+Nothing heavy is imported before it is needed: ``cove status`` answers in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cove.errors import MachineError
+from cove.events import Report, silent
+from cove.machine.store import Machine as Record
+from cove.machine.store import Store
+from cove.system.paths import Home
+
+if TYPE_CHECKING:
+    from cove.guest.client import GuestClient
+    from cove.machine.assets import Workshop
+
+DEFAULT = "default"
+"""The machine that is meant when none is named."""
+
+
+class Client:
+    """The machines, programs and images below one ``COVE_HOME``.
+
+    Args:
+        home: ``COVE_HOME``; by default what the environment says.
+        report: told of progress.
+        offline: whether fetching is forbidden.
+    """
+
+    def __init__(self, home: Path | None = None, *, report: Report = silent, offline: bool = False) -> None:
+        env = dict(os.environ) if home is None else {**os.environ, "COVE_HOME": str(home)}
+        self.home = Home.from_environment(env)
+        self.report = report
+        self.offline = offline
+
+    @property
+    def machines(self) -> MachineCollection:
+        """All machines."""
+        return MachineCollection(self)
+
+    def machine(self, name: str = DEFAULT) -> Machine:
+        """A handle on one machine, whether it exists or not.
+
+        Raises:
+            UsageError: the name cannot name a machine.
+        """
+        self.home.machine(name)
+        return Machine(self, name)
+
+    @property
+    def store(self) -> Store:
+        """The machines' folders."""
+        return Store(self.home)
+
+    def workshop(self) -> Workshop:
+        """Where programs and images come from."""
+        from cove.machine.assets import Workshop
+
+        return Workshop(self.home, self.report, self.offline)
+
+    def cache_sizes(self) -> dict[str, int]:
+        """Bytes on the disk of each part of the cache."""
+        from cove.machine.cache import sizes
+
+        return sizes(self.home)
+
+    def prune_cache(self, *, everything: bool = False) -> int:
+        """Remove from the cache what no machine needs; returns the bytes freed.
+
+        Args:
+            everything: also what the next start would have to fetch or build again.
+
+        Raises:
+            ConflictError: ``everything``, while a machine runs from it.
+        """
+        from cove.machine.cache import prune
+
+        return prune(self.store, everything=everything)
+
+
+class MachineCollection:
+    """All machines below one ``COVE_HOME``."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> list[Machine]:
+        """Every machine, by name."""
+        return [Machine(self._client, name) for name in self._client.store.names()]
+
+    def __iter__(self) -> Iterator[Machine]:
+        return iter(self.list())
+
+    def get(self, name: str) -> Machine:
+        """The machine ``name``.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        self._client.store.load(name)
+        return Machine(self._client, name)
+
+    def create(
+        self,
+        name: str = DEFAULT,
+        *,
+        driver: str = "auto",
+        accel: str = "auto",
+        cpus: int | None = None,
+        memory: int | None = None,
+        disk: int | None = None,
+    ) -> Machine:
+        """Create a machine. It is not started, and takes no disk space to speak of until then.
+
+        Args:
+            name: a lower-case letter, then letters, digits and dashes.
+            driver: "auto", "uml" or "qemu".
+            accel: "auto", "kvm" or "tcg".
+            cpus: virtual CPUs.
+            memory: bytes.
+            disk: bytes of the sparse data disk.
+
+        Raises:
+            ConflictError: there is a machine of this name.
+            UsageError, UnsupportedError: it cannot be made like this on this host.
+        """
+        from cove.machine.creation import create
+        from cove.spec.machine import MachineRequest
+
+        request = MachineRequest(name=name, driver=driver, accel=accel, cpus=cpus, memory=memory, disk=disk)
+        create(self._client.store, request, self._client.workshop())
+        return Machine(self._client, name)
+
+
+class Machine:
+    """A handle on one machine. Each property looks anew; nothing is remembered.
+
+    Args:
+        client: whose machine it is.
+        name: its name.
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.client = client
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<cove.Machine {self.name}>"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a machine."""
+        return self.client.store.exists(self.name)
+
+    @property
+    def record(self) -> Record:
+        """All that is recorded of it, with the truth about its processes.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self.client.store.load(self.name)
+
+    @property
+    def status(self) -> str:
+        """``created``, ``starting``, ``running``, ``stopping``, ``stopped`` or ``failed``."""
+        return str(self.record.record.state)
+
+    @property
+    def docker_socket(self) -> Path:
+        """The engine's socket on the host; nobody answers there unless the machine runs."""
+        return self.client.home.machine(self.name).docker_socket
+
+    @property
+    def docker_host(self) -> str:
+        """What to set ``DOCKER_HOST`` to."""
+        return f"unix://{self.docker_socket}"
+
+    def start(self, *, create: bool = False) -> None:
+        """Start it and wait until its engine answers; a running one is left as it is.
+
+        Args:
+            create: make the machine, with defaults, if it does not exist.
+
+        Raises:
+            NotFoundError: there is no such machine.
+            MachineError: it did not start; nothing runs afterwards, its data is as it was.
+        """
+        from cove.machine.lifecycle import start
+
+        if create and not self.exists:
+            self.client.machines.create(self.name)
+        start(self.client.store, self.name, self.client.workshop())
+
+    def ensure_running(self) -> Record:
+        """Create and start it if need be; the quick way when it runs already."""
+        store = self.client.store
+        if store.exists(self.name):
+            machine = store.load(self.name)
+            if machine.running:
+                return machine
+        self.start(create=True)
+        return store.load(self.name)
+
+    def stop(self, *, deadline: float = 30.0) -> bool:
+        """Stop containers, flush the disk, power off; after ``deadline`` seconds it is ended. Says if it ran."""
+        from cove.machine.lifecycle import stop
+
+        return stop(self.client.store, self.name, deadline=deadline, report=self.client.report)
+
+    def delete(self, *, force: bool = False) -> None:
+        """Delete it with its data disk; ``force`` ends a running one first.
+
+        Raises:
+            ConflictError: it runs, and ``force`` is not given.
+        """
+        from cove.machine.lifecycle import delete
+
+        delete(self.client.store, self.name, force=force, report=self.client.report)
+
+    def guest(self) -> GuestClient:
+        """The agent inside the guest.
+
+        Raises:
+            MachineError: the machine does not run.
+        """
+        from cove.guest.client import GuestClient
+
+        machine = self.record
+        if not machine.running:
+            raise MachineError(f"{self.name} is {machine.record.state}", hint=f"cove start {self.name}")
+        return GuestClient(machine.paths.agent_socket)
+
+    def docker(self, args: Sequence[str]) -> int:
+        """Become docker's own CLI with ``args``, against this machine; starts it if need be.
+
+        Does not return when the CLI was started; returns 0 when nothing was left to do.
+        """
+        from cove.machine.docker import docker_command
+        from cove.system.process import replace
+
+        command = docker_command(self.ensure_running(), args, self.client.workshop())
+        close = getattr(self.client.report, "close", None)
+        if close is not None:
+            close()
+        if command is not None:
+            replace(command)
+        return 0
+
+    def inspect(self) -> dict[str, Any]:
+        """Everything there is to know about it, as JSON data."""
+        from cove.machine.describe import describe
+
+        return describe(self.record)
+
+    def versions(self) -> dict[str, Any]:
+        """Client and server side by side, as JSON data; the server is None when the machine does not run."""
+        from cove.machine.versions import versions
+
+        return versions(self.record if self.exists else None, self.client.home)
+
+    def explain(self) -> list[dict[str, Any]]:
+        """Where the kernel comes from: each layer from the host's kernel to a container, read from what runs.
+
+        Raises:
+            MachineError: the machine does not run.
+        """
+        from cove.machine.explain import explain
+
+        return explain(self.record, self.client.workshop())
+
+    def logs(self, source: str, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
+        """A log, piece by piece.
+
+        Args:
+            source: one of :data:`cove.machine.logs.SOURCES`.
+            tail: only that many last lines.
+            follow: go on with what comes.
+        """
+        from cove.machine.logs import read_log
+
+        return read_log(self.record, source, tail=tail, follow=follow)
+
+    def environment(self) -> Mapping[str, str]:
+        """What a Docker client needs in its environment to use this machine."""
+        return {"DOCKER_HOST": self.docker_host}
+
+    def shell_lines(self, *, shell: str | None, unset: bool, command: str) -> str:
+        """Lines for a shell that set :meth:`environment`, for ``eval``."""
+        from cove.host.shell_env import render, shell_of
+
+        return render(self.environment(), shell=shell_of(shell), command=command, unset=unset)
+
+
+LOG_SOURCES = ("supervisor", "console", "network", "dockerd", "containerd", "agent")
+"""Whose logs there are: three on the host, three in the guest."""
+
+
+def split_machine(args: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """Take ``--machine NAME`` or ``-m NAME`` off the front of docker's arguments.
+
+    Raises:
+        UsageError: no name follows, or it cannot name a machine.
+    """
+    from cove.host.docker_args import split_machine as split
+
+    return split(args)
