@@ -17,11 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cove.errors import UnsupportedError
 from cove.spec.machine import Accel, Driver, MachineSpec
 from cove.system.process import Command, Identity
+
+Ending = Literal["shutdown", "reboot", "panic", "failed", "killed"]
+"""How a VMM can end: the guest powered off, asked for a restart or panicked; the VMM failed or was killed."""
 
 OnConsole = Callable[[str], None]
 """Gets every line of the guest's console, without its line end. It must not block."""
@@ -60,6 +63,7 @@ class Runtime:
         mtu: bytes of the largest packet, the same as gvproxy's.
         words: further words for the kernel's command line, such as "cove.hostname=default".
         firmware: folders with QEMU's firmware where the toolbox moved it away from its built-in place.
+        host_cpu: the host's processor that the VMM is bound to; None lets it use all.
     """
 
     net_socket: Path
@@ -71,6 +75,7 @@ class Runtime:
     mtu: int = 9000
     words: tuple[str, ...] = ()
     firmware: tuple[Path, ...] = ()
+    host_cpu: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,17 +104,19 @@ class Exit:
     """How a machine's VMM ended.
 
     Args:
+        ending: what it was; a guest that panics under QEMU has the exit code 0 too.
         code: its exit code, negative for a signal.
         reason: for people, with the last words of the VMM if it failed.
     """
 
+    ending: Ending
     code: int
     reason: str
 
     @property
     def clean(self) -> bool:
-        """Whether the guest shut down by itself."""
-        return self.code == 0
+        """Whether the guest shut down by itself, its disk being flushed and unmounted."""
+        return self.ending in ("shutdown", "reboot")
 
 
 class Vm(Protocol):

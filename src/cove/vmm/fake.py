@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A driver in memory, for tests of everything above the drivers: no program, no kernel, no waiting.
+
+It keeps to the same contract as the others (``tests/unit/vmm/test_contract.py``): it prints a boot's stage
+lines on its console, shuts down at the power button, and ends when killed. Its process is the caller's own,
+which lives as long as the fake does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+
+from cove.spec.machine import Driver, MachineSpec
+from cove.system.process import Command, Identity
+from cove.vmm.base import BootFiles, Capabilities, Exit, OnConsole, Runtime, Vm, unsupported
+from cove.vmm.console import Console, ConsoleLog
+from cove.vmm.process_vm import describe_exit
+
+STAGES = ("kernel", "init", "network", "data", "agent", "engine")
+"""The stages of the lines ``cove-stage NAME SECONDS`` that a guest prints while it boots."""
+
+
+class Fake:
+    """Pretends to run machines; see :class:`cove.vmm.base.Vmm`.
+
+    Args:
+        name: the driver that it stands for.
+        stages: what its guests print; cut it short to have them hang there.
+        exit_code: with what they end after the last stage; None to run on.
+        power_button: whether there is one.
+    """
+
+    needs: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        name: Driver = "uml",
+        stages: tuple[str, ...] = STAGES,
+        exit_code: int | None = None,
+        power_button: bool = True,
+    ) -> None:
+        self.name: Driver = name
+        self.capabilities = Capabilities(accels=("none", "kvm", "tcg"), smp=True, power_button=power_button)
+        self._stages = stages
+        self._exit_code = exit_code
+
+    def command(
+        self, spec: MachineSpec, boot: BootFiles, runtime: Runtime, tools: Mapping[str, Command]
+    ) -> Command:
+        """A command line that says what would run; a program named "fake" among ``tools`` is taken."""
+        fake = tools.get("fake", Command(("fake",), {}))
+        words = (f"name={spec.name}", f"root={boot.root}", f"data={boot.data}", boot.cmdline, *runtime.words)
+        return fake.with_args(*words)
+
+    async def start(self, command: Command, runtime: Runtime, on_console: OnConsole) -> Vm:
+        """Start to print the stages, in the background as a real guest does."""
+        console = Console(ConsoleLog(runtime.console_log), on_console)
+        console.write(" ".join(command.argv))
+        return FakeVm(self, console, self._stages, self._exit_code)
+
+
+class FakeVm:
+    """A machine that only prints; see :class:`cove.vmm.base.Vm`."""
+
+    def __init__(
+        self, driver: Fake, console: Console, stages: tuple[str, ...], exit_code: int | None
+    ) -> None:
+        self._driver = driver
+        self._console = console
+        self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._boot = asyncio.create_task(self._print(stages, exit_code))
+
+    @property
+    def identity(self) -> Identity:
+        """The caller's own process: there is no other. Do not signal it."""
+        return Identity.of(os.getpid()) or Identity(os.getpid(), "")
+
+    async def wait(self) -> Exit:
+        """Wait for the pretended end."""
+        code = await asyncio.shield(self._exit)
+        return describe_exit("the fake", code, self._console.last_words())
+
+    async def power_button(self) -> None:
+        """Shut down at once."""
+        if not self._driver.capabilities.power_button:
+            raise unsupported(self._driver.name, "press the power button")
+        self._console.write("reboot: Power down")
+        self._end(0)
+
+    async def kill(self) -> None:
+        """End as if by SIGKILL."""
+        self._end(-signal.SIGKILL)
+
+    async def _print(self, stages: tuple[str, ...], exit_code: int | None) -> None:
+        for number, stage in enumerate(stages):
+            self._console.write(f"cove-stage {stage} {number / 10:.2f}")
+            await asyncio.sleep(0)
+        if exit_code is not None:
+            self._end(exit_code)
+
+    def _end(self, code: int) -> None:
+        if not self._exit.done():
+            self._exit.set_result(code)
+            self._boot.cancel()
+            self._console.close()

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver qemu: QEMU under KVM or with its own emulation (tcg)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from cove.spec.machine import Driver, MachineSpec
+from cove.system.process import Command
+from cove.vmm.base import BootFiles, Capabilities, OnConsole, Runtime, Vm
+from cove.vmm.process_vm import start_process
+from cove.vmm.qemu_argv import qemu_command
+
+
+class Qemu:
+    """Runs machines in QEMU; see :class:`cove.vmm.base.Vmm`."""
+
+    name: Driver = "qemu"
+    capabilities = Capabilities(accels=("kvm", "tcg"), smp=True, power_button=True, balloon=True)
+    needs = ("qemu",)
+
+    def command(
+        self, spec: MachineSpec, boot: BootFiles, runtime: Runtime, tools: Mapping[str, Command]
+    ) -> Command:
+        """The whole command line; see :func:`cove.vmm.qemu_argv.qemu_command`."""
+        return qemu_command(spec, boot, runtime, tools)
+
+    async def start(self, command: Command, runtime: Runtime, on_console: OnConsole) -> Vm:
+        """Start QEMU. A monitor socket that a dead QEMU left behind is replaced."""
+        runtime.qmp_socket.unlink(missing_ok=True)
+        button = partial(_press, runtime)
+        return await start_process(command, runtime, on_console, name="QEMU", button=button)
+
+
+async def _press(runtime: Runtime) -> None:
+    from cove.vmm.qmp import qmp
+
+    # not "system_powerdown": the ACPI button is a module in Debian's kernels and needs a daemon to listen to
+    # it, while keyboard and ctrl-alt-del are built in and go to init, as they do under User-Mode Linux
+    keys = [{"type": "qcode", "data": key} for key in ("ctrl", "alt", "delete")]
+    await qmp(runtime.qmp_socket, "send-key", {"keys": keys})

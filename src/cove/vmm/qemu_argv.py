@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""QEMU's whole command line, as one pure function.
+
+Options are those of qemu(1), checked with QEMU 7.2 and 10.0. Nothing is left to QEMU's defaults and no
+configuration file is read, so that the machine is the same with every build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cove.errors import ToolError, UsageError
+from cove.spec.machine import MachineSpec
+from cove.system.process import Command
+from cove.vmm.base import BootFiles, Runtime, unsupported
+
+PROGRAM = "qemu-system-x86_64"
+
+CMDLINE_LIMIT = 2047
+"""Bytes of the kernel's command line on x86 (COMMAND_LINE_SIZE, with the final NUL)."""
+
+_ACCELS = {
+    # the default translation cache is a fraction of memory: 512 MiB keeps dockerd's code translated
+    "tcg": ("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"),
+    "kvm": ("-accel", "kvm", "-cpu", "host"),
+}
+_KERNEL_WORDS = {
+    # a busy host delays the emulated timer enough for the kernel's self-test to give up (a panic)
+    "tcg": ("no_timer_check",),
+    "kvm": (),
+}
+
+
+def qemu_command(
+    spec: MachineSpec, boot: BootFiles, runtime: Runtime, tools: Mapping[str, Command]
+) -> Command:
+    """The command that runs this machine in QEMU.
+
+    Raises:
+        UnsupportedError: the accelerator is not one of QEMU's.
+        UsageError: a path or word holds a character that the command line cannot carry.
+        ToolError: QEMU is not among ``tools``.
+    """
+    if spec.accel not in _ACCELS:
+        raise unsupported("qemu", f"use the accelerator {spec.accel}", hint="Use --accel kvm or --accel tcg.")
+    if PROGRAM not in tools:
+        raise ToolError(f"{PROGRAM} is not in the toolbox")
+    return tools[PROGRAM].with_args(
+        *_machine(spec, runtime),
+        *_kernel(spec, boot, runtime),
+        *_disks(boot),
+        *_network(runtime),
+        *_small_devices(),
+        *_monitor(runtime),
+    )
+
+
+def escape(value: str | Path) -> str:
+    """A value inside a comma-separated option: commas are doubled.
+
+    Raises:
+        UsageError: it holds a line end or NUL, which no option can carry.
+    """
+    text = str(value)
+    if any(ord(character) < 32 for character in text):
+        raise UsageError(f"{text!r} holds a control character, which QEMU's command line cannot carry")
+    return text.replace(",", ",,")
+
+
+def _machine(spec: MachineSpec, runtime: Runtime) -> list[str]:
+    firmware = [word for folder in runtime.firmware for word in ("-L", str(folder))]
+    return [
+        "-name", escape(f"cove-{spec.name}"),
+        # first, so that the rest is parsed under it: no fork, no exec, no new privileges
+        "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        *firmware,
+        "-nodefaults", "-no-user-config", "-display", "none",
+        # a reboot ends QEMU: the supervisor starts it again with fresh parts
+        "-no-reboot",
+        # no disk or mouse ports that nothing is plugged into: the guest's kernel would look for them
+        "-machine", "q35,vmport=off,usb=off,sata=off,smbus=off",
+        *_ACCELS[spec.accel],
+        "-smp", f"cpus={spec.cpus},sockets=1,cores={spec.cpus},threads=1",
+        "-m", f"size={spec.memory // 1024}k",
+        # after the host slept the guest reads the right time from its clock chip
+        "-rtc", "base=utc,clock=host",
+    ]  # fmt: skip
+
+
+def _kernel(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
+    words = (
+        boot.cmdline,
+        "console=ttyS0",
+        # with -no-reboot a panic ends QEMU, and the supervisor sees it
+        "panic=-1",
+        *_KERNEL_WORDS[spec.accel],
+        "cove.root=/dev/vda",
+        "cove.data=/dev/vdb",
+        "cove.net=eth0",
+        *runtime.words,
+    )
+    cmdline = " ".join(word for word in words if word)
+    escape(cmdline)
+    length = len(cmdline.encode())
+    if length > CMDLINE_LIMIT:
+        raise UsageError(
+            f"the kernel's command line would have {length} bytes, and may have {CMDLINE_LIMIT}",
+            details=cmdline,
+        )
+    return ["-kernel", str(boot.kernel), "-initrd", str(boot.initrd), "-append", cmdline]
+
+
+def _disks(boot: BootFiles) -> list[str]:
+    root, data = escape(boot.root), escape(boot.data)
+    # the format is always given: a guest that writes a qcow2 header must not make QEMU believe it
+    return [
+        "-blockdev", f"driver=file,node-name=root-file,filename={root},read-only=on",
+        "-blockdev", "driver=raw,node-name=root,file=root-file,read-only=on",
+        "-device", "virtio-blk-pci,drive=root,serial=cove-root",
+        "-blockdev", f"driver=file,node-name=data-file,filename={data},discard=unmap,aio=threads",
+        "-blockdev", "driver=raw,node-name=data,file=data-file,discard=unmap,detect-zeroes=unmap",
+        "-device", "virtio-blk-pci,drive=data,serial=cove-data,write-cache=on",
+    ]  # fmt: skip
+
+
+def _network(runtime: Runtime) -> list[str]:
+    socket = escape(runtime.net_socket)
+    return [
+        "-netdev", f"stream,id=net,server=off,addr.type=unix,addr.path={socket}",
+        # no boot ROM: its size would become part of a suspended machine
+        "-device", f"virtio-net-pci,netdev=net,mac={runtime.mac},host_mtu={runtime.mtu},romfile=",
+    ]  # fmt: skip
+
+
+def _small_devices() -> list[str]:
+    return [
+        "-device", "virtio-rng-pci",
+        # pages that the guest freed go back to the host
+        "-device", "virtio-balloon-pci,free-page-reporting=on",
+        # tells the guest's random generator that it was cloned
+        "-device", "vmgenid,guid=auto",
+    ]  # fmt: skip
+
+
+def _monitor(runtime: Runtime) -> list[str]:
+    return [
+        "-chardev", "stdio,id=console,signal=off",
+        "-serial", "chardev:console",
+        "-chardev", f"socket,id=monitor,path={escape(runtime.qmp_socket)},server=on,wait=off",
+        "-mon", "chardev=monitor,mode=control",
+    ]  # fmt: skip

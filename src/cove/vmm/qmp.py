@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""QEMU's monitor: one command on a fresh connection, through the library ``qemu.qmp``.
+
+QEMU's monitor socket serves one client at a time, so a connection is never kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from qemu.qmp import ExecuteError, QMPClient, QMPError
+
+from cove.errors import MachineError
+
+_RETRY = 0.02
+
+
+async def qmp(
+    path: Path, command: str, arguments: dict[str, object] | None = None, *, deadline: float = 5.0
+) -> object:
+    """Execute one QMP command.
+
+    Args:
+        path: the monitor's socket.
+        command: its name, as in QEMU's QMP reference.
+        arguments: of the command.
+        deadline: seconds for the whole exchange; a QEMU that is just starting is waited for.
+
+    Returns:
+        what QEMU returned.
+
+    Raises:
+        MachineError: QEMU cannot be reached, did not answer in time or refused.
+    """
+    try:
+        async with asyncio.timeout(deadline):
+            client = await _connect(path)
+            try:
+                result: object = await client.execute(command, arguments)
+            finally:
+                await client.disconnect()
+    except ExecuteError as error:
+        raise MachineError(f"QEMU refused {command}", details=str(error)) from error
+    except QMPError as error:
+        raise MachineError(f"QEMU's monitor failed at {command}", details=str(error)) from error
+    except TimeoutError as error:
+        raise MachineError(
+            f"QEMU did not answer {command} within {deadline:.0f} s", details=str(path)
+        ) from error
+    return result
+
+
+async def _connect(path: Path) -> QMPClient:
+    """Connect, again and again until the caller's deadline: no event tells that QEMU listens."""
+    while True:
+        client = QMPClient("cove")
+        try:
+            await client.connect(str(path))
+        except QMPError:
+            await asyncio.sleep(_RETRY)
+        else:
+            return client

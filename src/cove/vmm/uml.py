@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver uml: User-Mode Linux, a Linux kernel that is an ordinary process of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from cove.spec.machine import Driver, MachineSpec
+from cove.system.files import private_folder, remove_tree
+from cove.system.process import Command
+from cove.vmm.base import BootFiles, Capabilities, OnConsole, Runtime, Vm
+from cove.vmm.mconsole import mconsole
+from cove.vmm.process_vm import start_process
+from cove.vmm.uml_argv import mconsole_socket, uml_command
+
+
+class Uml:
+    """Runs machines as User-Mode Linux; see :class:`cove.vmm.base.Vmm`."""
+
+    name: Driver = "uml"
+    capabilities = Capabilities(accels=("none",), power_button=True)
+    needs = ("uml",)
+
+    def command(
+        self, spec: MachineSpec, boot: BootFiles, runtime: Runtime, tools: Mapping[str, Command]
+    ) -> Command:
+        """The whole command line; see :func:`cove.vmm.uml_argv.uml_command`."""
+        return uml_command(spec, boot, runtime, tools)
+
+    async def start(self, command: Command, runtime: Runtime, on_console: OnConsole) -> Vm:
+        """Start the kernel. The folder ``uml_dir`` is made anew: the pid file in it would be believed."""
+        remove_tree(runtime.uml_dir)
+        private_folder(runtime.uml_dir)
+        if not runtime.memory_dir.exists():
+            private_folder(runtime.memory_dir)
+        button = partial(_press, runtime)
+        return await start_process(command, runtime, on_console, name="User-Mode Linux", button=button)
+
+
+async def _press(runtime: Runtime) -> None:
+    await mconsole(mconsole_socket(runtime), "cad")
