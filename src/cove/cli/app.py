@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import click
 
-from cove import __version__
 from cove.cli import output
 from cove.cli.context import Session
 from cove.cli.groups import COMMANDS, OrderedGroup
 from cove.errors import CoveError, UsageError
+from cove.version import __version__
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""

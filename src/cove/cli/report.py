@@ -161,9 +161,7 @@ def completion(shell: str) -> None:
     """A completion script for a shell: source <(cove completion bash)."""
     from click.shell_completion import get_completion_class
 
-    from cove.cli.app import cli
-
     kind = get_completion_class(shell)
     if kind is None:
         raise UsageError(f"there is no completion for {shell}")
-    output.data(kind(cli, {}, "cove", "_COVE_COMPLETE").source())
+    output.data(kind(click.get_current_context().find_root().command, {}, "cove", "_COVE_COMPLETE").source())

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cove import __version__
 from cove.errors import MachineError
 from cove.guest.client import GuestClient
 from cove.host.engine import Engine
@@ -23,6 +22,7 @@ from cove.image.guest_image import GuestImage
 from cove.machine.assets import Workshop
 from cove.machine.store import Machine
 from cove.system.files import read_json
+from cove.version import __version__
 
 Layer = dict[str, Any]
 

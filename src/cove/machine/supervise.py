@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -17,7 +18,8 @@ from aiohttp import web
 from cove.machine.api import application
 from cove.machine.drivers import driver_named
 from cove.machine.plan import LaunchPlan
-from cove.machine.supervisor import Supervisor
+from cove.machine.supervisor import MTU, Supervisor
+from cove.net.gvproxy import Gvproxy
 from cove.system.files import read_json
 from cove.system.paths import MachinePaths
 
@@ -25,7 +27,16 @@ from cove.system.paths import MachinePaths
 async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     """Carry out the plan in the machine's folder, from start to stop; then answer the last requests and end."""
     plan = LaunchPlan.from_dict(read_json(paths.launch))
-    supervisor = Supervisor(paths, plan, driver_named(plan.spec.driver))
+    start_network = partial(
+        Gvproxy.start,
+        plan.tools["gvproxy"],
+        driver=plan.spec.driver,
+        net_socket=paths.network_socket,
+        api_socket=paths.gvproxy_socket,
+        mtu=MTU,
+        log=paths.gvproxy_log,
+    )
+    supervisor = Supervisor(paths, plan, driver_named(plan.spec.driver), start_network)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.ask_to_stop, 30.0)

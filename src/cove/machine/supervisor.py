@@ -12,8 +12,10 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
 
 from cove.errors import CoveError, DeadlineError, GuestError, MachineError
 from cove.guest.client import GuestClient
@@ -22,7 +24,6 @@ from cove.machine.plan import LaunchPlan
 from cove.machine.stages import GUEST_STAGES, GaveUp, Reached, Stage, parse_console
 from cove.machine.state import State, check_transition
 from cove.machine.store import StateRecord, read_state, write_state
-from cove.net.gvproxy import Gvproxy
 from cove.system.paths import MachinePaths
 from cove.system.process import Identity
 from cove.vmm.base import Exit, Runtime, Vm, Vmm
@@ -35,8 +36,36 @@ RELAY_PORT = 1025
 CONTROL_PORT = 1024
 """Where the guest agent takes requests, on the outer device only."""
 
+MTU = 9000
+"""Bytes of the largest packet, on every link: four times the throughput of 1500 through gvproxy."""
+
 TAIL = 25
 """Console lines that an error about a failed start carries."""
+
+
+class Forwarder(Protocol):
+    """What a supervisor asks the network for."""
+
+    async def expose_unix(self, path: Path, port: int) -> None:
+        """Let a socket on the host, for its owner only, lead to a port of the guest."""
+
+
+class Network(Protocol):
+    """What a supervisor needs of :class:`cove.net.gvproxy.Gvproxy`."""
+
+    @property
+    def identity(self) -> Identity:
+        """Its process."""
+
+    @property
+    def api(self) -> Forwarder:
+        """Its control API."""
+
+    async def wait(self) -> str:
+        """Wait for its end; returns its last words."""
+
+    async def stop(self) -> None:
+        """End it."""
 
 
 class Supervisor:
@@ -46,9 +75,16 @@ class Supervisor:
         paths: the machine's files.
         plan: what to start.
         driver: who starts it.
+        start_network: starts what carries its packets.
     """
 
-    def __init__(self, paths: MachinePaths, plan: LaunchPlan, driver: Vmm) -> None:
+    def __init__(
+        self,
+        paths: MachinePaths,
+        plan: LaunchPlan,
+        driver: Vmm,
+        start_network: Callable[[], Awaitable[Network]],
+    ) -> None:
         self.paths = paths
         self.plan = plan
         self.journal = Journal()
@@ -56,7 +92,8 @@ class Supervisor:
         self._record = replace(read_state(paths), state=State.FAILED, processes={}, stages=())
         self._console: asyncio.Queue[Reached | GaveUp] = asyncio.Queue()
         self._tail: deque[str] = deque(maxlen=TAIL)
-        self._network: Gvproxy | None = None
+        self._start_network = start_network
+        self._network: Network | None = None
         self._vm: Vm | None = None
         self._stop_asked = asyncio.Event()
         self._stop_deadline = 30.0
@@ -108,17 +145,9 @@ class Supervisor:
     async def _start(self) -> None:
         runtime = self._runtime()
         self.journal.begin("link", "Wiring the network")
-        self._network = Gvproxy(
-            self.plan.tools["gvproxy"],
-            driver=self._driver.name,
-            api_socket=self.paths.gvproxy_socket,
-            net_socket=self.paths.network_socket,
-            mtu=runtime.mtu,
-            log=self.paths.gvproxy_log,
-        )
-        await self._network.start()
-        await self._network.expose_unix(self.paths.docker_socket, RELAY_PORT)
-        await self._network.expose_unix(self.paths.agent_socket, CONTROL_PORT)
+        self._network = await self._start_network()
+        await self._network.api.expose_unix(self.paths.docker_socket, RELAY_PORT)
+        await self._network.api.expose_unix(self.paths.agent_socket, CONTROL_PORT)
         self.journal.end()
         command = self._driver.command(self.plan.spec, self.plan.boot, runtime, self.plan.tools)
         log.info("starting %s", " ".join(command.argv))
@@ -139,6 +168,7 @@ class Supervisor:
             memory_dir=self.plan.memory_dir,
             words=(f"cove.hostname={self.paths.name}",),
             firmware=self.plan.firmware,
+            mtu=MTU,
             host_cpu=self.plan.host_cpu,
         )
 
@@ -253,7 +283,7 @@ class Supervisor:
 
     def _remember_processes(self) -> None:
         processes = {"supervisor": Identity.of(os.getpid()) or Identity(os.getpid(), "")}
-        if self._network is not None and self._network.identity is not None:
+        if self._network is not None:
             processes["gvproxy"] = self._network.identity
         if self._vm is not None:
             processes["vmm"] = self._vm.identity

@@ -6,11 +6,11 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-from cove import __version__
 from cove.host.engine import Engine
 from cove.image.guest_image import GuestImage
 from cove.machine.store import Machine
 from cove.system.paths import Home
+from cove.version import __version__
 
 
 def versions(machine: Machine | None, home: Home) -> dict[str, Any]:
