@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls of the Linux kernel that Python has no name for. Imported when needed: ``ctypes`` takes a while."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_IN_CREATE = 0x100
+_IN_MOVED_TO = 0x80
+_MNT_DETACH = 2
+_FITRIM = 0xC0185879
+"""_IOWR('X', 121, struct fstrim_range), linux/fs.h."""
+
+MOUNT_FLAGS = {
+    "ro": 1,
+    "nosuid": 2,
+    "nodev": 4,
+    "noexec": 8,
+    "sync": 16,
+    "remount": 32,
+    "dirsync": 128,
+    "noatime": 1024,
+    "nodiratime": 2048,
+    "bind": 4096,
+    "rbind": 4096 | 16384,
+    "private": 1 << 18,
+    "rprivate": 1 << 18 | 16384,
+    "slave": 1 << 19,
+    "rslave": 1 << 19 | 16384,
+    "shared": 1 << 20,
+    "rshared": 1 << 20 | 16384,
+    "relatime": 1 << 21,
+    "strictatime": 1 << 24,
+}
+"""Mount options that are flags of mount(2) (linux/mount.h); any other goes to the file system as text."""
+
+
+def _check(result: int, name: str = "") -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+    return result
+
+
+def watch_folder(folder: str) -> int:
+    """A non-blocking inotify(7) descriptor that becomes readable when a name appears in ``folder``.
+
+    Raises:
+        OSError: there is no such folder, or no inotify.
+    """
+    handle = _check(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+    try:
+        _check(_libc.inotify_add_watch(handle, os.fsencode(folder), _IN_CREATE | _IN_MOVED_TO), folder)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def split_options(options: list[str]) -> tuple[int, str]:
+    """Mount options as the flags and the text that mount(2) takes."""
+    flags = 0
+    for option in options:
+        flags |= MOUNT_FLAGS.get(option, 0)
+    rest = [option for option in options if option not in MOUNT_FLAGS and option not in ("rw", "defaults")]
+    return flags, ",".join(rest)
+
+
+def mount(source: str, target: str, fstype: str, options: list[str]) -> None:
+    """Mount a file system (man 2 mount).
+
+    Raises:
+        OSError: the kernel refused; holds the target.
+    """
+    flags, data = split_options(options)
+    encoded = (os.fsencode(source), os.fsencode(target), os.fsencode(fstype))
+    _check(_libc.mount(*encoded, ctypes.c_ulong(flags), os.fsencode(data) if data else None), target)
+
+
+def umount(target: str, *, lazy: bool) -> None:
+    """Unmount (man 2 umount2); ``lazy`` detaches it now and lets it end when nobody uses it any more.
+
+    Raises:
+        OSError: the kernel refused; holds the target.
+    """
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH if lazy else 0), target)
+
+
+def trim(folder: str) -> int:
+    """Tell the disk below the file system at ``folder`` which blocks are free; gives the bytes it was told.
+
+    Raises:
+        OSError: the file system or the disk cannot (EOPNOTSUPP), or we may not.
+    """
+    import fcntl
+
+    whole = bytearray(
+        (0).to_bytes(8, "little") + (2**64 - 1).to_bytes(8, "little") + (0).to_bytes(8, "little")
+    )
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(handle, _FITRIM, whole)
+    finally:
+        os.close(handle)
+    return int.from_bytes(whole[8:16], "little")

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from cove_guest import kernel, ops, spawn
+from cove_guest.engine import Engine
+from cove_guest.wire import RefusedError
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> ops.Context:
+    return ops.Context(
+        engine=Engine(str(tmp_path / "docker.sock")), data=str(tmp_path), run=str(tmp_path), init=-1
+    )
+
+
+def test_info_is_of_this_machine(context: ops.Context) -> None:
+    info = ops.run(context, "info", ops.Request({}))
+    memory, disk = info["memory"], info["disk"]
+    assert isinstance(memory, dict)
+    assert isinstance(disk, dict)
+    assert (
+        0 < memory["available"] <= memory["total"] == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
+    assert 0 < disk["used"] <= disk["total"]
+    assert info["services"] == {}
+
+
+def test_clock_get(context: ops.Context) -> None:
+    told = ops.run(context, "clock_get", ops.Request({}))
+    assert isinstance(told["seconds"], float)
+    assert abs(told["seconds"] - time.time()) < 5
+
+
+@pytest.mark.parametrize("seconds", [-1, "1", None, True, float("inf")])
+def test_clock_refuses(context: ops.Context, seconds: object) -> None:
+    with pytest.raises(RefusedError, match="seconds must be"):
+        ops.run(context, "clock", ops.Request({"seconds": seconds}))
+
+
+def test_services_from_their_files(context: ops.Context, tmp_path: Path) -> None:
+    (tmp_path / "dockerd.pid").write_text(f"{os.getpid()}\n")
+    (tmp_path / "dockerd.starts").write_text("3\n")
+    (tmp_path / "containerd.pid").write_text("4194305\n")  # above the kernel's highest
+    (tmp_path / "fsck.log").write_text("x")
+    assert ops.run(context, "services", ops.Request({})) == {
+        "containerd": {"pid": 4194305, "running": False, "restarts": 0},
+        "dockerd": {"pid": os.getpid(), "running": True, "restarts": 2},
+    }
+    assert ops.services(str(tmp_path / "none")) == {}
+
+
+def test_parse_mounts() -> None:
+    text = "/dev/vdb /var/lib ext4 rw,noatime 0 0\nnone /a\\040b\\134c tmpfs rw 0 0\n"
+    assert ops.parse_mounts(text) == [
+        {"source": "/dev/vdb", "target": "/var/lib", "fstype": "ext4", "options": ["rw", "noatime"]},
+        {"source": "none", "target": "/a b\\c", "fstype": "tmpfs", "options": ["rw"]},
+    ]
+
+
+def test_mounts_has_the_root(context: ops.Context) -> None:
+    found = ops.run(context, "mounts", ops.Request({}))["mounts"]
+    assert isinstance(found, list)
+    assert "/" in [entry["target"] for entry in found]
+
+
+def test_refused_mount_names_the_error_and_the_place(context: ops.Context, tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    with pytest.raises(RefusedError, match=str(target)) as caught:
+        ops.run(
+            context, "mount", ops.Request({"target": str(target), "fstype": "no-such-fs", "options": "ro"})
+        )
+    assert caught.value.code in ("ENODEV", "EPERM")
+    with pytest.raises(RefusedError) as caught:
+        ops.run(context, "umount", ops.Request({"target": str(target), "options": ["lazy"]}))
+    assert caught.value.code in ("EINVAL", "EPERM")
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"target": 3}, {"target": "/x\0y"}, {"target": "/tmp", "options": [1]}]
+)
+def test_bad_mount(context: ops.Context, arguments: dict[str, object]) -> None:
+    with pytest.raises(RefusedError) as caught:
+        ops.run(context, "umount", ops.Request(arguments))
+    assert caught.value.code == "bad-argument"
+
+
+def test_trim_says_when_the_disk_cannot(context: ops.Context) -> None:
+    try:
+        done = ops.run(context, "trim", ops.Request({}))
+    except RefusedError as error:
+        done = {"code": error.code}
+    assert done.get("code") in ("EOPNOTSUPP", "ENOTTY", "EPERM", "EINVAL") or isinstance(done["bytes"], int)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], (0, "")),
+        (["rw", "defaults"], (0, "")),
+        (["ro", "noatime", "size=4m", "mode=755"], (1 | 1024, "size=4m,mode=755")),
+        (["rbind"], (4096 | 16384, "")),
+    ],
+)
+def test_split_options(options: list[str], expected: tuple[int, str]) -> None:
+    assert kernel.split_options(options) == expected
+
+
+def test_candidates() -> None:
+    assert spawn.candidates("ls", "/bin::/usr/bin") == ["/bin/ls", "./ls", "/usr/bin/ls"]
+    assert spawn.candidates("./ls", "/bin") == ["./ls"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"argv": "ls"},
+        {"argv": []},
+        {"argv": ["a\0b"]},
+        {"argv": [1]},
+        {"argv": ["a"], "env": {"A": 1}},
+        {"argv": ["a"], "env": [1]},
+        {"argv": ["a"], "cwd": 1},
+        {"argv": ["a"], "tty": True, "rows": 70000},
+    ],
+)  # fmt: skip
+def test_bad_program(arguments: dict[str, object]) -> None:
+    with pytest.raises(RefusedError) as caught:
+        spawn.Program(arguments)
+    assert caught.value.code == "bad-argument"
