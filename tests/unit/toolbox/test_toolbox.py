@@ -145,7 +145,7 @@ def test_an_interrupted_unpacking_leaves_nothing(
         (into / "half").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cove.toolbox.prefix.extract", interrupted)
+    monkeypatch.setattr("cove.debian.unpack.extract", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ensure(group, archive=lambda: archive, tools=tools, env=ENV)
     assert [path.name for path in tools.iterdir()] == [".test.lock"]
