@@ -91,8 +91,8 @@ def read_yaml(text: str, file: str) -> Marked:
     Raises:
         UsageError: it is not YAML; names the line.
     """
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         lines: dict[Place, int] = {}
         problems: list[Problem] = []
@@ -107,8 +107,6 @@ def read_yaml(text: str, file: str) -> Marked:
         raise UsageError(f"{file}:{line}: not YAML: {error.problem}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not YAML: {error}") from error
-    finally:
-        loader.dispose()
     return Marked(file, {} if value is None else value, lines, problems)
 
 
