@@ -89,14 +89,20 @@ def _entries(folder: Path | None) -> dict[str, Path]:
 
 def _differences(folder: Path, wanted: Mapping[str, Path]) -> dict[str, Path | None]:
     """Names in ``folder`` that must become a link, or (None) must not be one any more."""
-    present = {
-        entry.name: os.readlink(entry) if entry.is_symlink() else None  # noqa: PTH115 (as text, and fast)
-        for entry in os.scandir(folder)
-    }
+    with os.scandir(folder) as entries:
+        present = {entry.name: _target(entry) for entry in entries}
     changes: dict[str, Path | None] = {
         name: target for name, target in wanted.items() if present.get(name) != str(target)
     }
     return changes | {name: None for name, link in present.items() if link is not None and name not in wanted}
+
+
+def _target(entry: os.DirEntry[str]) -> str | None:
+    """Where a link leads; None for anything else."""
+    try:
+        return os.readlink(entry) if entry.is_symlink() else None  # noqa: PTH115 (as text, and fast)
+    except FileNotFoundError:  # another process is at work; the lock decides
+        return ""
 
 
 def _relink(folder: Path, wanted: Mapping[str, Path]) -> None:

@@ -99,11 +99,13 @@ def test_new_plugins_replace_old_links(tmp_path: Path, plugins: dict[str, Path])
 
 
 def test_many_at_once(tmp_path: Path, user: Path, plugins: dict[str, Path]) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(refresh, tmp_path / "ours", user=user, plugins=plugins) for _ in range(32)]
-    for job in jobs:
-        job.result()
-    assert set(links(tmp_path / "ours")) == {"config.json", "contexts"}
+    for name in ("a", "b", "c"):
+        (user / name).mkdir()  # something to do in each round
+        with ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(refresh, tmp_path / "ours", user=user, plugins=plugins) for _ in range(64)]
+        for job in jobs:
+            job.result()
+    assert set(links(tmp_path / "ours")) == {"config.json", "contexts", "a", "b", "c"}
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
