@@ -54,10 +54,17 @@ async def qmp(
 async def _connect(path: Path) -> QMPClient:
     """Connect, again and again until the caller's deadline: no event tells that QEMU listens."""
     while True:
-        client = QMPClient("cove")
-        try:
-            await client.connect(str(path))
-        except QMPError:
-            await asyncio.sleep(_RETRY)
-        else:
-            return client
+        # the library logs each failure as an error, so it is not asked before the socket is there
+        if _is_there(path):
+            client = QMPClient("cove")
+            try:
+                await client.connect(str(path))
+            except QMPError:
+                pass
+            else:
+                return client
+        await asyncio.sleep(_RETRY)
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_socket()

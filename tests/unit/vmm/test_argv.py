@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole command lines of both drivers as golden files, wrong input included."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cove.errors import CoveError, UsageError
+from cove.spec.machine import MachineSpec
+from cove.system.process import Command
+from cove.units import GIB, MIB
+from cove.vmm.base import BootFiles, Runtime, Vmm
+from cove.vmm.qemu import Qemu
+from cove.vmm.qemu_argv import escape
+from cove.vmm.uml import Uml
+from cove.vmm.uml_argv import UMID, mconsole_socket
+
+DRIVERS: dict[str, Vmm] = {"uml": Uml(), "qemu": Qemu()}
+UML = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2 * GIB, disk=64 * GIB)
+TCG = dataclasses.replace(UML, driver="qemu", accel="tcg", cpus=2)
+KVM = dataclasses.replace(TCG, accel="kvm", cpus=4, memory=512 * MIB)
+BOOT = BootFiles(
+    kernel=Path("/i/kernel"),
+    initrd=Path("/i/initrd"),
+    root=Path("/i/root.erofs"),
+    data=Path("/m/data.img"),
+    cmdline="quiet cgroup_no_v1=all",
+)
+RUNTIME = Runtime(
+    net_socket=Path("/m/net.sock"),
+    qmp_socket=Path("/m/qmp.sock"),
+    uml_dir=Path("/m/uml"),
+    console_log=Path("/m/console.log"),
+    memory_dir=Path("/dev/shm"),
+    words=("cove.hostname=default",),
+)
+TOOLS = {
+    "qemu-system-x86_64": Command(
+        ("/t/ld.so", "--argv0", "qemu", "/t/qemu"), {"QEMU_MODULE_DIR": "/t/modules"}
+    ),
+    "linux.uml": Command(("/t/linux.uml",), {"A": "b"}),
+}
+
+CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
+    "uml_argv/plain": (UML, BOOT, RUNTIME),
+    "uml_argv/small_mtu": (UML, BOOT, dataclasses.replace(RUNTIME, mtu=1500, words=("a=1 b=2", ""))),
+    "uml_argv/space_in_path": (UML, dataclasses.replace(BOOT, data=Path("/John Doe/data.img")), RUNTIME),
+    "uml_argv/comma_in_socket": (UML, BOOT, dataclasses.replace(RUNTIME, net_socket=Path("/a,b/net.sock"))),
+    "uml_argv/colon_in_path": (UML, dataclasses.replace(BOOT, root=Path("/a:b/root")), RUNTIME),
+    "uml_argv/second_disk_smuggled": (UML, BOOT, dataclasses.replace(RUNTIME, words=("x ubd2=/etc/passwd",))),
+    "uml_argv/line_end_in_word": (UML, BOOT, dataclasses.replace(RUNTIME, words=("a\nb",))),
+    "uml_argv/too_long": (UML, dataclasses.replace(BOOT, cmdline="x" * 2000), RUNTIME),
+    "uml_argv/two_cpus": (dataclasses.replace(UML, cpus=2), BOOT, RUNTIME),
+    "uml_argv/kvm": (dataclasses.replace(UML, accel="kvm"), BOOT, RUNTIME),
+    "qemu_argv/tcg": (TCG, BOOT, RUNTIME),
+    "qemu_argv/kvm": (
+        KVM,
+        BOOT,
+        dataclasses.replace(RUNTIME, firmware=(Path("/t/qemu"), Path("/t/seabios"))),
+    ),
+    "qemu_argv/comma_in_paths": (
+        TCG,
+        dataclasses.replace(BOOT, root=Path("/a,b/root"), data=Path("/a,readonly=on/data")),
+        dataclasses.replace(RUNTIME, net_socket=Path("/a,b/net"), qmp_socket=Path("/a,b/qmp")),
+    ),
+    "qemu_argv/no_accel": (dataclasses.replace(TCG, accel="none"), BOOT, RUNTIME),
+    "qemu_argv/line_end_in_path": (TCG, dataclasses.replace(BOOT, data=Path("/a\nb")), RUNTIME),
+    "qemu_argv/line_end_in_cmdline": (TCG, dataclasses.replace(BOOT, cmdline="a\nb"), RUNTIME),
+    "qemu_argv/too_long": (TCG, dataclasses.replace(BOOT, cmdline="x" * 2048), RUNTIME),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_command(name: str, golden: Callable[[str, str], None]) -> None:
+    spec, boot, runtime = CASES[name]
+    try:
+        command = DRIVERS[spec.driver].command(spec, boot, runtime, TOOLS)
+    except CoveError as error:
+        golden(f"{name}.err", f"{type(error).__name__}: {error.message}\nhint: {error.hint}\n")
+    else:
+        env = [f"{key}={value}" for key, value in sorted(command.env.items())]
+        golden(f"{name}.args", "\n".join([*env, *map(_one_line, command.argv)]) + "\n")
+
+
+@pytest.mark.parametrize("spec", [UML, TCG])
+def test_a_missing_tool_is_named(spec: MachineSpec) -> None:
+    with pytest.raises(CoveError, match="is not in the toolbox"):
+        DRIVERS[spec.driver].command(spec, BOOT, RUNTIME, {})
+
+
+@pytest.mark.parametrize("spec", [UML, TCG])
+def test_pure(spec: MachineSpec) -> None:
+    found: Vmm = DRIVERS[spec.driver]
+    assert found.command(spec, BOOT, RUNTIME, TOOLS) == found.command(spec, BOOT, RUNTIME, TOOLS)
+
+
+@given(st.text(min_size=1))
+def test_escaped_values_stay_one_value(value: str) -> None:
+    try:
+        escaped = escape(value)
+    except UsageError:
+        assert any(ord(character) < 32 for character in value)
+        return
+    # as QEMU's parser reads it: a doubled comma is a comma, a single one ends the value
+    assert "," not in escaped.replace(",,", "")
+    assert escaped.replace(",,", ",") == value
+
+
+def test_the_management_console_lies_in_the_machines_folder() -> None:
+    assert mconsole_socket(RUNTIME) == Path("/m/uml") / UMID / "mconsole"
+
+
+def _one_line(word: str) -> str:
+    return word.replace("\n", "\\n")
