@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from cove.units import format_seconds, format_size
 
 if TYPE_CHECKING:
-    from cove.machine.store import Machine
+    from cove.sdk import Record
 
 LIST_HEADER = ("NAME", "STATUS", "DRIVER", "CPUS", "MEMORY", "DISK", "DOCKER HOST")
 
 
-def list_row(machine: Machine) -> tuple[str, ...]:
+def list_row(machine: Record) -> tuple[str, ...]:
     """One machine as a row of ``cove list``."""
     spec = machine.spec
     running = machine.running
@@ -30,13 +30,13 @@ def list_row(machine: Machine) -> tuple[str, ...]:
     )
 
 
-def driver(machine: Machine) -> str:
+def driver(machine: Record) -> str:
     """The driver, with its accelerator where it has one."""
     accel = machine.spec.accel
     return machine.spec.driver if accel == "none" else f"{machine.spec.driver}/{accel}"
 
 
-def status(machine: Machine) -> str:
+def status(machine: Record) -> str:
     """One machine for ``cove status``."""
     record = machine.record
     lines = [f"{machine.name} is {record.state}" + (f": {record.reason}" if record.reason else "")]

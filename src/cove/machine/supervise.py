@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -27,8 +26,7 @@ from cove.system.paths import MachinePaths
 async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     """Carry out the plan in the machine's folder, from start to stop; then answer the last requests and end."""
     plan = LaunchPlan.from_dict(read_json(paths.launch))
-    start_network = partial(
-        Gvproxy.start,
+    network = Gvproxy(
         plan.tools["gvproxy"],
         driver=plan.spec.driver,
         net_socket=paths.network_socket,
@@ -36,7 +34,7 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         mtu=MTU,
         log=paths.gvproxy_log,
     )
-    supervisor = Supervisor(paths, plan, driver_named(plan.spec.driver), start_network)
+    supervisor = Supervisor(paths, plan, driver_named(plan.spec.driver), network)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.ask_to_stop, 30.0)

@@ -12,13 +12,14 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from cove.errors import CoveError, DeadlineError, GuestError, MachineError
 from cove.guest.client import GuestClient
+from cove.guest.relay import Relay
 from cove.machine.journal import Journal
 from cove.machine.plan import LaunchPlan
 from cove.machine.stages import GUEST_STAGES, GaveUp, Reached, Stage, parse_console
@@ -43,29 +44,24 @@ TAIL = 25
 """Console lines that an error about a failed start carries."""
 
 
-class Forwarder(Protocol):
-    """What a supervisor asks the network for."""
-
-    async def expose_unix(self, path: Path, port: int) -> None:
-        """Let a socket on the host, for its owner only, lead to a port of the guest."""
-
-
 class Network(Protocol):
     """What a supervisor needs of :class:`cove.net.gvproxy.Gvproxy`."""
 
     @property
-    def identity(self) -> Identity:
-        """Its process."""
+    def identity(self) -> Identity | None:
+        """Its process, once it was started."""
 
-    @property
-    def api(self) -> Forwarder:
-        """Its control API."""
+    async def start(self) -> None:
+        """Start it; returns when it can be asked for things."""
+
+    async def expose_unix(self, path: Path, guest_port: int) -> None:
+        """Let a socket on the host, for its owner only, lead to a port of the guest."""
 
     async def wait(self) -> str:
         """Wait for its end; returns its last words."""
 
     async def stop(self) -> None:
-        """End it."""
+        """End it; not running is fine."""
 
 
 class Supervisor:
@@ -75,7 +71,7 @@ class Supervisor:
         paths: the machine's files.
         plan: what to start.
         driver: who starts it.
-        start_network: starts what carries its packets.
+        network: what carries its packets; not started yet.
     """
 
     def __init__(
@@ -83,7 +79,7 @@ class Supervisor:
         paths: MachinePaths,
         plan: LaunchPlan,
         driver: Vmm,
-        start_network: Callable[[], Awaitable[Network]],
+        network: Network,
     ) -> None:
         self.paths = paths
         self.plan = plan
@@ -92,9 +88,9 @@ class Supervisor:
         self._record = replace(read_state(paths), state=State.FAILED, processes={}, stages=())
         self._console: asyncio.Queue[Reached | GaveUp] = asyncio.Queue()
         self._tail: deque[str] = deque(maxlen=TAIL)
-        self._start_network = start_network
-        self._network: Network | None = None
+        self._network = network
         self._vm: Vm | None = None
+        self._relay = Relay(paths.docker_socket, paths.relay_socket)
         self._stop_asked = asyncio.Event()
         self._stop_deadline = 30.0
         self.ended = asyncio.Event()
@@ -118,7 +114,8 @@ class Supervisor:
                 self.journal.running()
                 await self._until_stop_asked(self._watch())
             await self._stop()
-        except CoveError as error:
+        except Exception as failure:  # noqa: BLE001  (nobody is above us who could tell the user)
+            error = failure if isinstance(failure, CoveError) else _defect(failure)
             # no traceback: the error is for the user, and whole
             log.error("%s\n%s", error.message, error.details or "")  # noqa: TRY400
             await self._clear()
@@ -145,9 +142,10 @@ class Supervisor:
     async def _start(self) -> None:
         runtime = self._runtime()
         self.journal.begin("link", "Wiring the network")
-        self._network = await self._start_network()
-        await self._network.api.expose_unix(self.paths.docker_socket, RELAY_PORT)
-        await self._network.api.expose_unix(self.paths.agent_socket, CONTROL_PORT)
+        await self._network.start()
+        await self._network.expose_unix(self.paths.relay_socket, RELAY_PORT)
+        await self._network.expose_unix(self.paths.agent_socket, CONTROL_PORT)
+        await self._relay.start()
         self.journal.end()
         command = self._driver.command(self.plan.spec, self.plan.boot, runtime, self.plan.tools)
         log.info("starting %s", " ".join(command.argv))
@@ -213,8 +211,7 @@ class Supervisor:
 
     async def _end_of_child(self) -> str:
         """Wait until the VMM or gvproxy ends; returns why, for people."""
-        assert self._vm is not None  # noqa: S101  (both are started before anyone waits)
-        assert self._network is not None  # noqa: S101
+        assert self._vm is not None  # noqa: S101  (it is started before anyone waits)
         vm = asyncio.ensure_future(self._vm.wait())
         network = asyncio.ensure_future(self._network.wait())
         try:
@@ -273,17 +270,17 @@ class Supervisor:
 
     async def _clear(self) -> None:
         """End what still runs and remove the sockets."""
+        await self._relay.stop()
         if self._vm is not None:
             await self._vm.kill()
-        if self._network is not None:
-            await self._network.stop()
+        await self._network.stop()
         for path in self.paths.sockets:
             if path != self.paths.supervisor_socket:
                 path.unlink(missing_ok=True)
 
     def _remember_processes(self) -> None:
         processes = {"supervisor": Identity.of(os.getpid()) or Identity(os.getpid(), "")}
-        if self._network is not None:
+        if self._network.identity is not None:
             processes["gvproxy"] = self._network.identity
         if self._vm is not None:
             processes["vmm"] = self._vm.identity
@@ -303,6 +300,15 @@ class Supervisor:
         else:
             write_state(self.paths, self._record)
         log.info("%s%s", state, f": {reason}" if reason else "")
+
+
+def _defect(failure: Exception) -> MachineError:
+    """An error that nobody foresaw, as one that users can report."""
+    log.error("a defect in Cove", exc_info=failure)
+    return MachineError(
+        f"a defect in Cove ended the machine: {type(failure).__name__}: {failure}",
+        hint="Please report it with the log.",
+    )
 
 
 async def _ended_already(vm: Vm) -> Exit | None:

@@ -81,6 +81,11 @@ class MachinePaths:
         return self.root / "docker.sock"
 
     @property
+    def relay_socket(self) -> Path:
+        """What the supervisor relays the engine's API through; the guest agent is behind it."""
+        return self.root / "relay.sock"
+
+    @property
     def agent_socket(self) -> Path:
         """The guest agent's control connection."""
         return self.root / "agent.sock"
@@ -130,6 +135,7 @@ class MachinePaths:
         """Every socket; those left by a dead run are removed before the next start."""
         return (
             self.docker_socket,
+            self.relay_socket,
             self.agent_socket,
             self.supervisor_socket,
             self.network_socket,
