@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cove.errors import CommandError, CoveError, DeadlineError, UnsupportedError
+from cove.errors import CommandError, DeadlineError, UnsupportedError
 from cove.spec.facts import HostFacts, KvmDevice, MemoryPlace, System
 from cove.system.files import read_json, write_json
 from cove.system.process import Command, run
@@ -94,6 +94,9 @@ def kvm_works(
         kernel: a bzImage for x86_64.
         firmware: folders with QEMU's firmware.
         deadline: seconds that it may take.
+
+    Raises:
+        ToolError: QEMU cannot be started at all, which says nothing about KVM.
     """
     return boots(qemu, kernel, ("-accel", "kvm", "-cpu", "host"), firmware=firmware, deadline=deadline)
 
@@ -114,8 +117,6 @@ def boots(
         except CommandError as error:
             last = (error.output.strip().splitlines() or ["no message"])[-1]
             return Verdict(works=False, reason=f"QEMU failed: {last}")
-        except CoveError as error:
-            return Verdict(works=False, reason=error.message)
     if MARKER.encode() not in output:
         return Verdict(works=False, reason="QEMU ended before the kernel had booted")
     return Verdict(works=True, reason=f"a kernel booted in {time.monotonic() - begun:.1f} s")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cove.errors import ToolError
 from cove.spec.facts import HostFacts
 from cove.system import probe
 from cove.system.probe import (
@@ -75,8 +76,9 @@ def test_an_end_without_the_marker_is_no_proof() -> None:
     assert not kvm_works(shell("exit 0"), Path("/kernel")).works
 
 
-def test_a_missing_qemu_is_no_proof() -> None:
-    assert not kvm_works(Command(("/nonexistent",), {}), Path("/kernel")).works
+def test_a_missing_qemu_says_nothing_about_kvm() -> None:
+    with pytest.raises(ToolError):
+        kvm_works(Command(("/nonexistent",), {}), Path("/kernel"))
 
 
 def test_verdicts_are_remembered(tmp_path: Path) -> None:
