@@ -204,11 +204,7 @@ BUILTINS: Mapping[str, Builtin] = {
         build=stage_debian,
         second_stage=SecondStage(
             command=("/bin/sh", "-ec", SECOND_STAGE),
-            env={
-                "DEBIAN_FRONTEND": "noninteractive",
-                "DEBCONF_NONINTERACTIVE_SEEN": "true",
-                "LC_ALL": "C.UTF-8",
-            },
+            env={},  # `docker commit` would keep it: the script exports what it needs
             changes=('CMD ["bash"]', f"ENV {PATH}"),
             deadline=900.0,
         ),

@@ -22,6 +22,7 @@ from cove.image.tree import Tree
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 SECOND_STAGE = """\
+export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true LC_ALL=C.UTF-8
 dpkg --force-unsafe-io --configure -a
 left=$(dpkg --audit)
 if [ -n "$left" ]; then echo "$left" >&2; exit 1; fi
