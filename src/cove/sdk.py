@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from cove.errors import MachineError
 from cove.events import Report, silent
-from cove.machine.store import Machine as Record
+from cove.machine import store as stores
 from cove.machine.store import Store
 from cove.system.paths import Home
 
 if TYPE_CHECKING:
     from cove.guest.client import GuestClient
     from cove.machine.assets import Workshop
+
+Record = stores.Machine
+"""All that is recorded of a machine: its spec, its state, its processes."""
 
 DEFAULT = "default"
 """The machine that is meant when none is named."""
