@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cove.errors import UsageError
 from cove.host import docker_args, docker_config
 from cove.machine.assets import Workshop
 from cove.machine.builtins import ensure_builtins
@@ -57,7 +56,5 @@ def client_environment(machine: Machine) -> Mapping[str, str]:
 def _read(path: str) -> str | None:
     try:
         return Path(path).read_text()
-    except OSError:
+    except (OSError, UnicodeDecodeError):  # not there, or not what it would have to be: docker will say so
         return None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not text") from error

@@ -16,7 +16,8 @@ from cove.errors import ConflictError, DeadlineError, NetworkError, NotFoundErro
 from cove.net.api import GvproxyApi
 from cove.net.forwards import GUEST, Forward
 from cove.spec.machine import Driver
-from cove.system.process import Child, Command, Identity, spawn
+from cove.system.children import Child, spawn
+from cove.system.process import Command, Identity
 
 PROGRAM = "gvproxy"
 

@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one place that starts programs.
 
-``run`` is for short programs and waits; ``spawn`` starts a long-lived child inside an event loop; ``replace``
-becomes another program; ``detach`` starts a process that outlives us. Children are known by pid and start time,
-so a pid that was given to another program meanwhile is never signalled.
+``run`` is for short programs and waits; ``replace`` becomes another program; ``detach`` starts a process that
+outlives us; ``cove.system.children`` has ``spawn``, for long-lived children inside an event loop. Children are
+known by pid and start time, so a pid that was given to another program meanwhile is never signalled.
 """
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -27,8 +23,6 @@ from cove.errors import CommandError, DeadlineError, ToolError
 
 OUTPUT_TAIL = 4000
 """Characters of a failed program's output that its error keeps."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -138,7 +132,7 @@ def run(
         CommandError: it failed; holds the command, the exit code and the end of its output.
         DeadlineError: it took longer than ``deadline``.
     """
-    argv, env = _parts(command)
+    argv, env = parts(command)
     try:
         done = subprocess.run(
             argv, input=stdin if stdin is not None else b"", capture_output=True, env=env, cwd=cwd, timeout=deadline,
@@ -162,7 +156,7 @@ def replace(command: Command) -> NoReturn:
     Raises:
         ToolError: it cannot be executed.
     """
-    argv, env = _parts(command)
+    argv, env = parts(command)
     sys.stdout.flush()
     sys.stderr.flush()
     try:
@@ -177,7 +171,7 @@ def detach(command: Command, *, log: Path, pass_fds: Sequence[int] = ()) -> int:
     Returns:
         its pid. It is our child until we end; nobody waits for it.
     """
-    argv, env = _parts(command)
+    argv, env = parts(command)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         child = subprocess.Popen(
@@ -193,114 +187,8 @@ def detach(command: Command, *, log: Path, pass_fds: Sequence[int] = ()) -> int:
     return child.pid
 
 
-class Child:
-    """A long-lived child process, in a process group of its own, that dies with us (Linux)."""
-
-    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
-        self._process = process
-        self.name = name
-        self.identity = Identity.of(process.pid) or Identity(process.pid, "")
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
-    @property
-    def stdout(self) -> asyncio.StreamReader | None:
-        """What it prints, if it was started with ``stdout="pipe"``."""
-        return self._process.stdout
-
-    @property
-    def returncode(self) -> int | None:
-        """Its exit code, negative for a signal, None while it runs."""
-        return self._process.returncode
-
-    async def wait(self) -> int:
-        """Wait for its end; returns its exit code, negative for a signal."""
-        return await self._process.wait()
-
-    async def wait_within(self, deadline: float) -> bool:
-        """Wait at most ``deadline`` seconds for its end; says whether it ended."""
-        try:
-            await asyncio.wait_for(self._process.wait(), deadline)
-        except TimeoutError:
-            return False
-        return True
-
-    async def stop(self, deadline: float) -> None:
-        """End it: SIGTERM, then after ``deadline`` seconds SIGKILL, to its whole group; returns when it is gone."""
-        if self.returncode is None:
-            self.identity.signal_group(signal.SIGTERM)
-            if not await self.wait_within(deadline):
-                self.kill()
-        await self._process.wait()
-
-    def kill(self) -> None:
-        """SIGKILL to its whole group, now."""
-        self.identity.signal_group(signal.SIGKILL)
-
-
-async def spawn(
-    command: Command,
-    *,
-    name: str,
-    log: Path | None = None,
-    stdout_pipe: bool = False,
-    merge_stderr: bool = False,
-    pass_fds: Sequence[int] = (),
-    cwd: Path | None = None,
-    host_cpu: int | None = None,
-) -> Child:
-    """Start a long-lived child. Call it on the main thread: the kernel ties the child's life to that thread.
-
-    Args:
-        command: what to run.
-        name: what it is, for messages: "gvproxy".
-        log: where its output goes (appended); with ``stdout_pipe`` only its stderr.
-        stdout_pipe: read its output through :attr:`Child.stdout`.
-        merge_stderr: its stderr goes where its stdout goes, in order.
-        pass_fds: descriptors it inherits.
-        cwd: its folder.
-        host_cpu: the one processor that it and its children may use; ignored where that cannot be said (macOS).
-
-    Raises:
-        ToolError: it cannot be started.
-    """
-    argv, env = _parts(command)
-    output = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if stdout_pipe else output,
-            stderr=subprocess.STDOUT if merge_stderr else output,
-            env=env, start_new_session=True, pass_fds=pass_fds, cwd=cwd, preexec_fn=_before_exec(host_cpu),
-        )  # fmt: skip
-    except OSError as error:
-        raise ToolError(f"{name}: {argv[0]} cannot be started: {error.strerror}") from error
-    finally:
-        os.close(output)
-    return Child(process, name)
-
-
-def _before_exec(host_cpu: int | None) -> Callable[[], None] | None:
-    """What the child does before exec: end with its parent (prctl(2)), stay on its processor."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def in_child() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # it died between fork and prctl
-            os._exit(127)
-        if host_cpu is not None:
-            with suppress(OSError):  # the processor went offline, or left our cpuset: it is only slower
-                os.sched_setaffinity(0, {host_cpu})
-
-    return in_child
-
-
-def _parts(command: Command | Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def parts(command: Command | Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The argv and the whole environment that a command is started with."""
     if isinstance(command, Command):
         return list(command.argv), {**os.environ, **command.env}
     return list(command), dict(os.environ)

@@ -9,7 +9,8 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 
 from cove.errors import ToolError
-from cove.system.process import Child, Command, Identity, spawn
+from cove.system.children import Child, spawn
+from cove.system.process import Command, Identity
 from cove.vmm.base import Exit, OnConsole, Runtime
 from cove.vmm.console import Console, ConsoleLog
 
