@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -37,15 +38,16 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str], cwd: str | None = None) -> None:
     """Run a program quietly; when it fails show all that it printed."""
     # PIP_USER would make pip refuse to install into a virtual environment
     env = {**os.environ, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
     env.pop("PYTHONHOME", None)
     env.pop("PYTHONPATH", None)
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, check=False
-    )
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, check=False,
+        cwd=cwd,
+    )  # fmt: skip
     if done.returncode != 0:
         output = done.stdout.decode(errors="replace").rstrip()
         command = " ".join(argv)
@@ -104,9 +106,27 @@ def installer(folder: Path) -> list[str]:
 def create(folder: Path) -> None:
     """Make an empty environment, with pip in it where Python can do that."""
     has_pip = importlib.util.find_spec("ensurepip") is not None
-    if not has_pip and not shutil.which("uv") and not importlib.util.find_spec("pip"):
-        raise SetupError(NO_PIP)
     run([base_python(), "-m", "venv", *([] if has_pip else ["--without-pip"]), str(folder)])
+    if not has_pip and not shutil.which("uv") and not importlib.util.find_spec("pip"):
+        pip_from_apt(folder)
+
+
+def pip_from_apt(folder: Path) -> None:
+    """Put pip into an environment on a Debian whose Python came without it (no python3-venv).
+
+    apt may download for everybody, and checks what it downloads; nothing is installed on the host.
+    """
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise SetupError(NO_PIP)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        try:
+            run(["apt-get", "download", "--quiet", "python3-pip-whl"], cwd=scratch)
+            (package,) = Path(scratch).glob("python3-pip-whl_*.deb")
+            run(["dpkg-deb", "--extract", str(package), scratch])
+            (wheel,) = Path(scratch).glob("usr/share/python-wheels/pip-*.whl")
+        except (SetupError, ValueError) as error:
+            raise SetupError(f"{NO_PIP}\n(apt-get download python3-pip-whl: {error})") from error
+        run([str(folder / "bin" / "python"), f"{wheel}/pip", "install", "--quiet", "--no-index", str(wheel)])
 
 
 def complete(folder: Path) -> bool:

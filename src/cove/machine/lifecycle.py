@@ -31,6 +31,7 @@ STOP_DEADLINE = 30.0
 
 _STAGE_DEADLINE = 300.0
 _LOCK_DEADLINE = 60.0
+_ABANDON_DEADLINE = 10.0
 
 
 def start(store: Store, name: str, workshop: Workshop) -> Machine:
@@ -53,7 +54,11 @@ def start(store: Store, name: str, workshop: Workshop) -> Machine:
             _launch(paths, plan, lock)
         finally:
             os.close(lock)
-        _follow(paths, workshop.report)
+        try:
+            _follow(paths, workshop.report)
+        except KeyboardInterrupt:
+            _abandon(store.load(name))
+            raise
     return store.load(name)
 
 
@@ -192,6 +197,19 @@ def _follow(paths: MachinePaths, report: Report) -> None:
             case _:
                 pass  # a newer supervisor may have more to say
     raise MachineError(f"the supervisor of {paths.name} ended without a word", log=paths.supervisor_log)
+
+
+def _abandon(machine: Machine) -> None:
+    """End a start that the user does not want to wait for."""
+    supervisor = machine.record.processes.get("supervisor")
+    try:
+        client = SupervisorClient(machine.paths.supervisor_socket, machine.name)
+        client.call("POST", "/v1/stop", {"deadline": 0}, deadline=_ABANDON_DEADLINE)
+    except MachineError:
+        if supervisor is not None:
+            supervisor.signal_group(signal.SIGKILL)  # its children end with it
+    if supervisor is not None:
+        supervisor.wait_gone(_ABANDON_DEADLINE)
 
 
 def _clear_dead(paths: MachinePaths) -> None:
