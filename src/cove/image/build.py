@@ -77,6 +77,8 @@ def build_guest(
 
     After an error no image was made; what was downloaded stays in the archive's cache.
     """
+    # before anything is read: a source that changes meanwhile must not be found under its new request
+    request = request_key(recipes, sources, architecture)
     recipe = _load(recipes, sources)
     with stage(report, "resolve", "Finding the guest's packages"):
         plan = _plan(recipe, sources, archive, architecture)
@@ -91,7 +93,7 @@ def build_guest(
             with stage(report, "image", "Building the guest's image"), building(folder) as scratch:
                 _build(plan, debs, mkfs_erofs, scratch)
             image = GuestImage.load(folder)
-        write_json(images / f"{request_key(recipes, sources, architecture)}.json", {"id": image.id})
+        write_json(images / f"{request}.json", {"id": image.id})
     return image
 
 
