@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The relay of the real agent, with real servers on the unix socket behind it."""
+"""The relay of the real agent, with real servers on the unix socket behind it and chunks on the TCP side."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import pytest
 from cove_guest import relay
 from tests.unit.cove_guest.agents import WAIT, Agent, UnixServer, docker, echo, until
 
+END = bytes(4)
+"""The empty chunk, which ends a direction."""
+
 
 @pytest.fixture
 def server(agent: Agent) -> Iterator[UnixServer]:
@@ -24,17 +27,48 @@ def server(agent: Agent) -> Iterator[UnixServer]:
 
 
 def everything(connection: socket.socket) -> bytes:
+    """All plain bytes until the end."""
     held = bytearray()
     while data := connection.recv(1 << 16):
         held += data
     return bytes(held)
 
 
+def chunk(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+def exactly(connection: socket.socket, count: int) -> bytes:
+    held = bytearray()
+    while len(held) < count:
+        data = connection.recv(count - len(held))
+        assert data, f"the connection ended after {len(held)} of {count} bytes"
+        held += data
+    return bytes(held)
+
+
+def unchunked(connection: socket.socket) -> bytes:
+    """The contents of all chunks until the empty one, which must come."""
+    held = bytearray()
+    while length := int.from_bytes(exactly(connection, 4), "big"):
+        assert length <= relay.CHUNK_LIMIT
+        held += exactly(connection, length)
+    return bytes(held)
+
+
+def gone(connection: socket.socket) -> bool:
+    """Whether the relay hung up, with a reset or without."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 def test_end_of_one_direction_is_passed_on(agent: Agent, server: UnixServer) -> None:
     with agent.dial(agent.relay) as connection:
-        connection.sendall(b"question")
-        connection.shutdown(socket.SHUT_WR)  # echo answers only after this
-        assert everything(connection) == b"question"
+        connection.sendall(chunk(b"ques") + chunk(b"tion") + END)  # echo answers only after the end
+        assert unchunked(connection) == b"question"
+        assert gone(connection)
 
 
 def test_server_that_ends_first_can_still_be_written_to(agent: Agent) -> None:
@@ -49,9 +83,10 @@ def test_server_that_ends_first_can_still_be_written_to(agent: Agent) -> None:
     server = UnixServer(agent.engine, hang_up_first)
     try:
         with agent.dial(agent.relay) as connection:
-            connection.sendall(b"?")
-            assert everything(connection) == b"bye"
-            connection.sendall(b"still here")
+            connection.sendall(chunk(b"?"))
+            assert unchunked(connection) == b"bye"
+            connection.sendall(chunk(b"still here") + END)
+            assert gone(connection)
         until(lambda: b"still here" in received, "the late bytes")
     finally:
         server.close()
@@ -61,9 +96,8 @@ def test_sequential_and_concurrent_connections_leave_nothing(agent: Agent, serve
     def one(number: int) -> None:
         text = f"{number}".encode() * 100
         with agent.dial(agent.relay) as connection:
-            connection.sendall(text)
-            connection.shutdown(socket.SHUT_WR)
-            assert everything(connection) == text
+            connection.sendall(chunk(text) + END)
+            assert unchunked(connection) == text
 
     one(0)
     until(agent.idle, "the first to end")
@@ -72,10 +106,10 @@ def test_sequential_and_concurrent_connections_leave_nothing(agent: Agent, serve
         one(number)
     held = [agent.dial(agent.relay) for _ in range(50)]
     for number, connection in enumerate(held):
-        connection.sendall(b"%d" % number)
+        connection.sendall(chunk(b"%d" % number))
     for number, connection in enumerate(held):
-        connection.shutdown(socket.SHUT_WR)
-        assert everything(connection) == b"%d" % number
+        connection.sendall(END)
+        assert unchunked(connection) == b"%d" % number
         connection.close()
     until(lambda: agent.descriptors() == before and agent.idle(), "the agent to let go")
 
@@ -93,7 +127,7 @@ def test_client_that_vanishes_lets_go_of_the_server(agent: Agent) -> None:
     server = UnixServer(agent.engine, talk)
     try:
         connection = agent.dial(agent.relay)
-        connection.sendall(b"?")
+        connection.sendall(chunk(b"?"))
         connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close with a reset
         connection.close()
@@ -102,16 +136,46 @@ def test_client_that_vanishes_lets_go_of_the_server(agent: Agent) -> None:
         server.close()
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\0\0",
+        chunk(b"cut off")[:-1],
+        (relay.CHUNK_LIMIT + 1).to_bytes(4, "big") + b"x",
+        b"GET / HTTP/1.1\r\n",
+    ],
+    ids=["half a length", "half a chunk", "too long", "no chunks at all"],
+)
+def test_what_is_not_chunks_ends_both_sides(agent: Agent, sent: bytes) -> None:
+    ended = threading.Event()
+
+    def listen(connection: socket.socket) -> None:
+        everything(connection)
+        ended.set()
+
+    server = UnixServer(agent.engine, listen)
+    try:
+        with agent.dial(agent.relay) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            assert ended.wait(WAIT)
+        until(agent.idle, "both directions to end")
+    finally:
+        server.close()
+
+
 def test_waits_for_the_socket(agent: Agent) -> None:
     with agent.dial(agent.relay) as connection:
-        connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+        connection.sendall(chunk(b"GET /_ping HTTP/1.0\r\n\r\n"))
         connection.settimeout(0.2)
         with pytest.raises(TimeoutError):
             connection.recv(1)
         server = UnixServer(agent.engine, docker)
-        connection.settimeout(WAIT)
-        assert everything(connection).endswith(b"OK")
-        server.close()
+        try:
+            connection.settimeout(WAIT)
+            assert unchunked(connection).endswith(b"OK")
+        finally:
+            server.close()
 
 
 def test_client_that_does_not_wait_for_the_socket(agent: Agent) -> None:
@@ -125,36 +189,37 @@ def test_socket_left_by_a_dead_engine(agent: Agent) -> None:
     stale.bind(str(agent.engine))
     stale.close()
     with agent.dial(agent.relay) as connection:
-        connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+        connection.sendall(chunk(b"GET /_ping HTTP/1.0\r\n\r\n"))
         agent.engine.unlink()
         server = UnixServer(agent.engine, docker)
-        assert everything(connection).endswith(b"OK")
-        server.close()
+        try:
+            assert unchunked(connection).endswith(b"OK")
+        finally:
+            server.close()
 
 
 def test_large_transfer_arrives_whole(agent: Agent, server: UnixServer) -> None:
-    data = os.urandom(1 << 20) * 32
+    piece = os.urandom(1 << 20)
     begun = time.monotonic()
     with agent.dial(agent.relay) as connection:
 
         def send() -> None:
-            connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
+            for _ in range(32):
+                connection.sendall(chunk(piece))  # each as long as a chunk may be
+            connection.sendall(END)
 
         sender = threading.Thread(target=send)
         sender.start()
-        assert everything(connection) == data
+        assert unchunked(connection) == piece * 32
         sender.join(WAIT)
     assert time.monotonic() - begun < WAIT
 
 
-def test_copy_without_splice() -> None:
-    ours, source = socket.socketpair()
-    sink, theirs = socket.socketpair()
-    with ours, source, sink, theirs:
-        data = os.urandom(50000)
-        ours.sendall(data)
-        ours.shutdown(socket.SHUT_WR)
-        relay._copy_buffered(source.fileno(), sink.fileno())
-        sink.shutdown(socket.SHUT_WR)
-        assert everything(theirs) == data
+def test_all_is_written_where_the_other_side_takes_little() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        data = os.urandom(1 << 20)  # more than a socket holds
+        writer = threading.Thread(target=relay.write, args=(ours.fileno(), data))
+        writer.start()
+        assert exactly(theirs, len(data)) == data
+        writer.join(WAIT)
