@@ -64,7 +64,12 @@ def versions(found: Mapping[str, Any]) -> str:
 
 def _aligned(part: Mapping[str, Any]) -> list[str]:
     width = max(len(key) for key in part) + 2
-    return [f" {key.replace('_', ' ').capitalize() + ':':{width}}{value}" for key, value in part.items()]
+    return [f" {_label(key) + ':':{width}}{value}" for key, value in part.items()]
+
+
+def _label(key: str) -> str:
+    # docker's own spelling where it has one
+    return {"os_arch": "OS/Arch", "api_version": "API version"}.get(key, key.replace("_", " ").capitalize())
 
 
 def explanation(layers: Sequence[Mapping[str, Any]]) -> str:

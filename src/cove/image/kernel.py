@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from cove.debian.archive import Archive
+from cove.debian.deb import Deb
 from cove.debian.lock import Lock, LockedPackage
 from cove.errors import UsageError
 from cove.image.entries import Entry, EntryKind, file
@@ -51,6 +53,21 @@ def kernel_packages(lock: Lock, kernel: Kernel) -> list[LockedPackage]:
     """
     stem = kernel.package.split("-")[0] + "-image-"
     return [p for p in lock.packages if p.name == kernel.package or p.name.startswith(stem)]
+
+
+def extract_kernel(archive: Archive, package: str) -> bytes:
+    """The kernel of a package alone, without modules, fetched and verified.
+
+    Raises:
+        UsageError: the package holds no kernel.
+        CoveError: it cannot be had.
+    """
+    behind = Lock.of(kernel_packages(archive.resolve([package]), Kernel(package=package)))
+    for deb in archive.fetch(behind).values():
+        for member, contents in Deb(deb).members():
+            if contents is not None and _USUAL[0].fullmatch(member.name):
+                return contents.read()
+    raise UsageError(f"{package} holds no kernel")
 
 
 def take_kernel(kernel: Kernel, packages: Iterable[tuple[LockedPackage, Sequence[Entry]]]) -> KernelParts:

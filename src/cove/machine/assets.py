@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cove.events import Report
 from cove.image.guest_image import GuestImage, find_guest, request_key
 from cove.spec.machine import Driver
+from cove.system.files import write_atomic
 from cove.system.paths import Home
 from cove.toolbox.toolbox import Toolbox, ensure
 
@@ -25,6 +26,9 @@ RECIPES = PACKAGE / "images"
 
 SOURCES = PACKAGE.parent / "cove_guest"
 """The files that recipes name as ``source``."""
+
+PROBE_PACKAGE = "linux-image-cloud-amd64"
+"""The kernel that KVM is tried with."""
 
 KERNELS: Mapping[Driver, str] = {"uml": "kernel-uml.yml", "qemu": "kernel-qemu.yml"}
 """Each driver's kernel recipe."""
@@ -59,6 +63,15 @@ class Workshop:
     def toolbox(self, group: str) -> Toolbox:
         """The programs of one group, fetched and unpacked if need be."""
         return ensure(group, archive=lambda: self.archive, tools=self.home.tools, report=self.report)
+
+    def probe_kernel(self) -> Path:
+        """A kernel to try KVM with: the guest's own, but without building a whole guest for it."""
+        path = self.home.probe_kernel
+        if not path.is_file():
+            from cove.image.kernel import extract_kernel
+
+            write_atomic(path, extract_kernel(self.archive, PROBE_PACKAGE))
+        return path
 
     def guest(self, driver: Driver) -> GuestImage:
         """The guest image for a driver, built if need be."""

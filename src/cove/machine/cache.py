@@ -40,7 +40,7 @@ def prune(store: Store, *, everything: bool) -> int:
             f"{', '.join(running)} runs from the cache", hint="cove stop --all, then prune again."
         )
     if everything:
-        doomed = [home.archive, home.tools, home.images, home.containers, home.probes]
+        doomed = [home.archive, home.tools, home.images, home.containers, home.probes, home.probe_kernel]
     else:
         doomed = [home.archive, *([] if running else unused(home.tools)), *_unused_images(store)]
     freed = sum(allocated(path) for path in doomed)

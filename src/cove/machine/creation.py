@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from cove.errors import ConflictError
 from cove.events import Note, stage
-from cove.image.guest_image import KERNEL
 from cove.machine.assets import Workshop
 from cove.machine.store import Machine, Store
 from cove.spec.facts import HostFacts
@@ -41,10 +40,9 @@ def create(store: Store, request: MachineRequest, workshop: Workshop) -> Machine
 def _with_verdict(facts: HostFacts, workshop: Workshop) -> HostFacts:
     """The facts with what came of booting a kernel under KVM, tried at most once per host kernel and QEMU."""
     qemu = workshop.toolbox("qemu")
-    guest = workshop.guest("qemu")
-    assert guest.kernel is not None, KERNEL  # noqa: S101  (only uml's is external)
+    kernel = workshop.probe_kernel()
     with stage(workshop.report, "kvm", "Trying KVM"):
         verdict = kvm_verdict(
-            qemu.command("qemu-system-x86_64"), guest.kernel, workshop.home.probes, firmware=qemu.firmware
+            qemu.command("qemu-system-x86_64"), kernel, workshop.home.probes, firmware=qemu.firmware
         )
     return replace(facts, kvm_works=verdict.works, kvm_reason=verdict.reason)

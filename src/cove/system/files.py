@@ -17,7 +17,9 @@ from typing import Any
 
 from cove.errors import ConflictError, DeadlineError, StorageError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_FULL = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+}  # fmt: skip
 
 
 @contextmanager
@@ -178,6 +180,9 @@ def make_sparse(path: Path, size: int) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(handle, size)
+        except BaseException:
+            path.unlink(missing_ok=True)  # an empty one would pass for the disk at the next start
+            raise
         finally:
             os.close(handle)
 

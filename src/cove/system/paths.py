@@ -225,6 +225,11 @@ class Home:
         return self.cache / "containers"
 
     @property
+    def probe_kernel(self) -> Path:
+        """The kernel that was used to try KVM."""
+        return self.cache / "probe-vmlinuz"
+
+    @property
     def probes(self) -> Path:
         """What was found out about this host by trying (JSON)."""
         return self.cache / "probes.json"
