@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -64,6 +64,23 @@ class Network(Protocol):
         """End it; not running is fine."""
 
 
+class Front(Protocol):
+    """What serves the engine's API on the host."""
+
+    async def start(self) -> None:
+        """Listen; the guest may not be up yet."""
+
+    async def stop(self) -> None:
+        """Listen no more, and close what is open."""
+
+
+class Companion(Protocol):
+    """Work that goes on beside a running machine. One that fails is logged; the machine goes on."""
+
+    async def run(self) -> None:
+        """Do it until cancelled; leaves nothing behind then."""
+
+
 class Supervisor:
     """One start of one machine.
 
@@ -72,6 +89,8 @@ class Supervisor:
         plan: what to start.
         driver: who starts it.
         network: what carries its packets; not started yet.
+        front: what serves the engine's API; by default a plain relay.
+        companions: what goes on beside it while it runs.
     """
 
     def __init__(
@@ -80,6 +99,9 @@ class Supervisor:
         plan: LaunchPlan,
         driver: Vmm,
         network: Network,
+        *,
+        front: Front | None = None,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self.paths = paths
         self.plan = plan
@@ -90,7 +112,9 @@ class Supervisor:
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._network = network
         self._vm: Vm | None = None
-        self._relay = Relay(paths.docker_socket, paths.relay_socket)
+        self._front = front or Relay(paths.docker_socket, paths.relay_socket)
+        self._companions = companions
+        self._company: list[asyncio.Task[None]] = []
         self._stop_asked = asyncio.Event()
         self._stop_deadline = 30.0
         self.ended = asyncio.Event()
@@ -111,6 +135,7 @@ class Supervisor:
         try:
             await self._until_stop_asked(self._start())
             if not self._stop_asked.is_set():
+                self._company += [asyncio.create_task(_accompany(one)) for one in self._companions]
                 self.journal.running()
                 await self._until_stop_asked(self._watch())
             await self._stop()
@@ -145,7 +170,7 @@ class Supervisor:
         await self._network.start()
         await self._network.expose_unix(self.paths.relay_socket, RELAY_PORT)
         await self._network.expose_unix(self.paths.agent_socket, CONTROL_PORT)
-        await self._relay.start()
+        await self._front.start()
         self.journal.end()
         command = self._driver.command(self.plan.spec, self.plan.boot, runtime, self.plan.tools)
         log.info("starting %s", " ".join(command.argv))
@@ -270,7 +295,11 @@ class Supervisor:
 
     async def _clear(self) -> None:
         """End what still runs and remove the sockets."""
-        await self._relay.stop()
+        for task in self._company:
+            task.cancel()
+        await asyncio.gather(*self._company, return_exceptions=True)
+        self._company.clear()
+        await self._front.stop()
         if self._vm is not None:
             await self._vm.kill()
         await self._network.stop()
@@ -300,6 +329,13 @@ class Supervisor:
         else:
             write_state(self.paths, self._record)
         log.info("%s%s", state, f": {reason}" if reason else "")
+
+
+async def _accompany(companion: Companion) -> None:
+    try:
+        await companion.run()
+    except Exception:
+        log.exception("%s ended; the machine goes on without it", type(companion).__name__)
 
 
 def _defect(failure: Exception) -> MachineError:
