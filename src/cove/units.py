@@ -11,6 +11,9 @@ KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 
+_TOO_MUCH = 2**63
+"""Bytes; sizes of files are signed 64-bit numbers."""
+
 _FACTORS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1024**4}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:ib|b)?", re.IGNORECASE)
 
@@ -23,15 +26,17 @@ def parse_size(text: str, *, default_unit: str = "") -> int:
         default_unit: the unit of a bare number: "", "k", "m", "g" or "t".
 
     Raises:
-        UsageError: the text is not a size, or is zero.
+        UsageError: the text is not a size, is zero, or is more than a file can have.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{text!r} is not a size", hint="Write it as 512M, 2G or 1.5G.")
-    size = int(float(match[1]) * _FACTORS[(match[2] or default_unit).lower()])
-    if size <= 0:
+    size = float(match[1]) * _FACTORS[(match[2] or default_unit).lower()]
+    if size < 1:
         raise UsageError(f"{text!r} is not a size above zero", hint="Write it as 512M, 2G or 1.5G.")
-    return size
+    if size >= _TOO_MUCH:
+        raise UsageError(f"{text!r} is more than a file can have", hint="Write it as 512M, 2G or 1.5G.")
+    return int(size)
 
 
 def format_size(size: float) -> str:
