@@ -9,6 +9,7 @@ POST /v1/stop       {"deadline": seconds}: stop it cleanly; answers when it is s
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from aiohttp import web
@@ -35,7 +36,11 @@ def application(supervisor: Supervisor) -> web.Application:
     async def stop(request: web.Request) -> web.Response:
         body = await _body(request)
         deadline = body.get("deadline", 30)
-        if isinstance(deadline, bool) or not isinstance(deadline, int | float) or deadline < 0:
+        if (
+            isinstance(deadline, bool)
+            or not isinstance(deadline, int | float)
+            or not 0 <= deadline < math.inf
+        ):
             raise UsageError(f"deadline is {deadline!r}, where seconds are expected")
         supervisor.ask_to_stop(deadline)
         await supervisor.ended.wait()
@@ -48,9 +53,9 @@ def application(supervisor: Supervisor) -> web.Application:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    text = await request.text()
+    data = await request.read()
     try:
-        body = json.loads(text) if text else {}
+        body = json.loads(data) if data else {}
     except ValueError as error:
         raise UsageError("the request's body is not JSON") from error
     if not isinstance(body, dict):

@@ -19,7 +19,7 @@ from cove.vmm.base import BootFiles, Capabilities, Exit, OnConsole, Runtime, Vm,
 from cove.vmm.console import Console, ConsoleLog
 from cove.vmm.process_vm import describe_exit
 
-STAGES = ("kernel", "init", "network", "data", "agent", "engine")
+STAGES = ("kernel", "root", "disk", "network", "agent", "engine")
 """The stages of the lines ``cove-stage NAME SECONDS`` that a guest prints while it boots."""
 
 

@@ -22,7 +22,7 @@ SPEC = MachineSpec(name="m", driver="uml", accel="none", cpus=1, memory=2**30, d
 BOOT = BootFiles(kernel=Path("/k"), initrd=Path("/i"), root=Path("/r"), data=Path("/d"))
 SCRIPT = """
 trap 'echo "reboot: Power down"; exit 0' USR1
-for stage in kernel init network data agent engine; do echo "cove-stage $stage 0.1"; done
+for stage in kernel root disk network agent engine; do echo "cove-stage $stage 0.1"; done
 echo warning >&2
 while :; do sleep 0.02; done
 """
