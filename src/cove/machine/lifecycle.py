@@ -130,7 +130,7 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
         ),
         tools=tools,
         firmware=tuple(firmware),
-        memory_dir=choose_memory_place(host_facts(os.environ), spec.memory, machine.paths.root),
+        memory_dir=choose_memory_place(host_facts(os.environ), spec.memory, machine.paths.vm_dir),
         host_cpu=_choose_host_cpu(store, spec),
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from cove.machine.api import application
+from cove.machine.bounds import network_bounds
 from cove.machine.drivers import driver_named
 from cove.machine.plan import LaunchPlan
 from cove.machine.supervisor import MTU, Supervisor
@@ -33,6 +34,7 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         api_socket=paths.gvproxy_socket,
         mtu=MTU,
         log=paths.gvproxy_log,
+        confinement=network_bounds(plan, paths),
     )
     supervisor = Supervisor(paths, plan, driver_named(plan.spec.driver), network)
     loop = asyncio.get_running_loop()

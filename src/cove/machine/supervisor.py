@@ -20,11 +20,14 @@ from typing import Protocol
 from cove.errors import CoveError, DeadlineError, GuestError, MachineError
 from cove.guest.client import GuestClient
 from cove.guest.relay import Relay
+from cove.machine.bounds import vmm_bounds
 from cove.machine.journal import Journal
+from cove.machine.memory import MemoryFolder
 from cove.machine.plan import LaunchPlan
 from cove.machine.stages import GUEST_STAGES, GaveUp, Reached, Stage, parse_console
 from cove.machine.state import State, check_transition
 from cove.machine.store import StateRecord, read_state, write_state
+from cove.system.files import private_folder
 from cove.system.paths import MachinePaths
 from cove.system.process import Identity
 from cove.vmm.base import Exit, Runtime, Vm, Vmm
@@ -115,6 +118,7 @@ class Supervisor:
         self._front = front or Relay(paths.docker_socket, paths.relay_socket)
         self._companions = companions
         self._company: list[asyncio.Task[None]] = []
+        self._memory: MemoryFolder | None = None
         self._stop_asked = asyncio.Event()
         self._stop_deadline = 30.0
         self.ended = asyncio.Event()
@@ -165,7 +169,10 @@ class Supervisor:
                 raise
 
     async def _start(self) -> None:
-        runtime = self._runtime()
+        for folder in (self.paths.net_dir, self.paths.vm_dir):
+            private_folder(folder)
+        self._memory = MemoryFolder(self.plan.memory_dir, self.paths.root)
+        runtime = self._runtime(self._memory.path)
         self.journal.begin("link", "Wiring the network")
         await self._network.start()
         await self._network.expose_unix(self.paths.relay_socket, RELAY_PORT)
@@ -173,6 +180,7 @@ class Supervisor:
         await self._front.start()
         self.journal.end()
         command = self._driver.command(self.plan.spec, self.plan.boot, runtime, self.plan.tools)
+        runtime = replace(runtime, confinement=vmm_bounds(self.plan, self.paths, command, runtime.memory_dir))
         log.info("starting %s", " ".join(command.argv))
         self._vm = await self._driver.start(command, runtime, self._on_console)
         self._remember_processes()
@@ -182,13 +190,13 @@ class Supervisor:
             self.journal.end()
         self._enter(State.RUNNING, "")
 
-    def _runtime(self) -> Runtime:
+    def _runtime(self, memory: Path) -> Runtime:
         return Runtime(
             net_socket=self.paths.network_socket,
             qmp_socket=self.paths.qmp_socket,
             uml_dir=self.paths.uml_dir,
             console_log=self.paths.console_log,
-            memory_dir=self.plan.memory_dir,
+            memory_dir=memory,
             words=(f"cove.hostname={self.paths.name}",),
             firmware=self.plan.firmware,
             mtu=MTU,
@@ -303,6 +311,8 @@ class Supervisor:
         if self._vm is not None:
             await self._vm.kill()
         await self._network.stop()
+        if self._memory is not None:
+            self._memory.remove()
         for path in self.paths.sockets:
             if path != self.paths.supervisor_socket:
                 path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from cove.net.api import GvproxyApi
 from cove.net.forwards import GUEST, Forward
 from cove.spec.machine import Driver
 from cove.system.children import Child, spawn
+from cove.system.confine import Confinement
 from cove.system.process import Command, Identity
 
 PROGRAM = "gvproxy"
@@ -69,11 +71,21 @@ class Gvproxy:
         api_socket: where it is controlled; both lie in a private folder.
         log: what it prints.
         mtu: bytes of the largest packet, the same as the guest's.
+        confinement: the files that it may use; it may connect to any address, and listens on none.
     """
 
     def __init__(
-        self, tool: Command, *, driver: Driver, net_socket: Path, api_socket: Path, log: Path, mtu: int = 9000
+        self,
+        tool: Command,
+        *,
+        driver: Driver,
+        net_socket: Path,
+        api_socket: Path,
+        log: Path,
+        mtu: int = 9000,
+        confinement: Confinement | None = None,
     ) -> None:
+        self._confinement = confinement
         self._command = partial(
             gvproxy_command, tool, driver=driver, net_socket=net_socket, api_socket=api_socket, mtu=mtu
         )
@@ -98,7 +110,13 @@ class Gvproxy:
         for _ in range(_PORT_TRIES):
             _remove(self._net_socket, self._api_socket, self._log)
             port = _free_port()
-            self._child = await spawn(self._command(ssh_port=port), name=PROGRAM, log=self._log)
+            self._child = await spawn(
+                self._command(ssh_port=port),
+                name=PROGRAM,
+                log=self._log,
+                # the one port is withdrawn at once; no other can be opened, whoever reaches its control API
+                confinement=self._confinement and replace(self._confinement, bind_tcp=(port,)),
+            )
             try:
                 await self._settle(self._child)
                 await self._withdraw_ssh(port)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cove.errors import ToolError
+from cove.system.confine import Confinement, restrict_self, ruleset
 from cove.system.process import Command, Identity, parts
 
 _PR_SET_PDEATHSIG = 1
@@ -77,6 +78,7 @@ async def spawn(
     pass_fds: Sequence[int] = (),
     cwd: Path | None = None,
     host_cpu: int | None = None,
+    confinement: Confinement | None = None,
 ) -> Child:
     """Start a long-lived child. Call it on the main thread: the kernel ties the child's life to that thread.
 
@@ -89,6 +91,7 @@ async def spawn(
         pass_fds: descriptors it inherits.
         cwd: its folder.
         host_cpu: the one processor that it and its children may use; ignored where that cannot be said (macOS).
+        confinement: the files and ports that it may use, where the host's kernel can hold it to that.
 
     Raises:
         ToolError: it cannot be started.
@@ -96,11 +99,12 @@ async def spawn(
     argv, env = parts(command)
     output = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if stdout_pipe else output,
-            stderr=subprocess.STDOUT if merge_stderr else output,
-            env=env, start_new_session=True, pass_fds=pass_fds, cwd=cwd, preexec_fn=_before_exec(host_cpu),
-        )  # fmt: skip
+        with ruleset(confinement) as rules:
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if stdout_pipe else output,
+                stderr=subprocess.STDOUT if merge_stderr else output, env=env, start_new_session=True,
+                pass_fds=pass_fds, cwd=cwd, preexec_fn=_before_exec(host_cpu, rules),
+            )  # fmt: skip
     except OSError as error:
         raise ToolError(f"{name}: {argv[0]} cannot be started: {error.strerror}") from error
     finally:
@@ -108,8 +112,8 @@ async def spawn(
     return Child(process, name)
 
 
-def _before_exec(host_cpu: int | None) -> Callable[[], None] | None:
-    """What the child does before exec: end with its parent (prctl(2)), stay on its processor."""
+def _before_exec(host_cpu: int | None, rules: int | None) -> Callable[[], None] | None:
+    """What the child does before exec: end with its parent (prctl(2)), stay on its processor, be confined."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -122,5 +126,7 @@ def _before_exec(host_cpu: int | None) -> Callable[[], None] | None:
         if host_cpu is not None:
             with suppress(OSError):  # the processor went offline, or left our cpuset: it is only slower
                 os.sched_setaffinity(0, {host_cpu})
+        if rules is not None:
+            restrict_self(rules)
 
     return in_child

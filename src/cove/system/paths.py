@@ -81,14 +81,24 @@ class MachinePaths:
         return self.root / "docker.sock"
 
     @property
+    def net_dir(self) -> Path:
+        """Folder of gvproxy; it may write nowhere else, so nothing of worth may lie here."""
+        return self.root / "net"
+
+    @property
+    def vm_dir(self) -> Path:
+        """The VMM's folder; beside the data disk and the guest's memory it may write nowhere else."""
+        return self.root / "vm"
+
+    @property
     def relay_socket(self) -> Path:
         """What the supervisor relays the engine's API through; the guest agent is behind it."""
-        return self.root / "relay.sock"
+        return self.net_dir / "relay.sock"
 
     @property
     def agent_socket(self) -> Path:
         """The guest agent's control connection."""
-        return self.root / "agent.sock"
+        return self.net_dir / "agent.sock"
 
     @property
     def supervisor_socket(self) -> Path:
@@ -98,22 +108,22 @@ class MachinePaths:
     @property
     def network_socket(self) -> Path:
         """Gvproxy's ethernet frames, towards the VMM."""
-        return self.root / "net.sock"
+        return self.net_dir / "frames.sock"
 
     @property
     def gvproxy_socket(self) -> Path:
         """Gvproxy's own HTTP API."""
-        return self.root / "gv.sock"
+        return self.net_dir / "api.sock"
 
     @property
     def qmp_socket(self) -> Path:
         """QEMU's monitor."""
-        return self.root / "qmp.sock"
+        return self.vm_dir / "qmp.sock"
 
     @property
     def uml_dir(self) -> Path:
         """User-Mode Linux's folder: its pid and its management console."""
-        return self.root / "uml"
+        return self.vm_dir / "u"
 
     @property
     def console_log(self) -> Path:

@@ -21,6 +21,7 @@ from typing import Literal, Protocol
 
 from cove.errors import UnsupportedError
 from cove.spec.machine import Accel, Driver, MachineSpec
+from cove.system.confine import Confinement
 from cove.system.process import Command, Identity
 
 Ending = Literal["shutdown", "reboot", "panic", "failed", "killed"]
@@ -64,6 +65,7 @@ class Runtime:
         words: further words for the kernel's command line, such as "cove.hostname=default".
         firmware: folders with QEMU's firmware where the toolbox moved it away from its built-in place.
         host_cpu: the host's processor that the VMM is bound to; None lets it use all.
+        confinement: the files that the VMM may use.
     """
 
     net_socket: Path
@@ -76,6 +78,7 @@ class Runtime:
     words: tuple[str, ...] = ()
     firmware: tuple[Path, ...] = ()
     host_cpu: int | None = None
+    confinement: Confinement | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,12 @@ async def start_process(
     console = Console(ConsoleLog(runtime.console_log), on_console)
     try:
         child = await spawn(
-            command, name=name, stdout_pipe=True, merge_stderr=True, host_cpu=runtime.host_cpu
+            command,
+            name=name,
+            stdout_pipe=True,
+            merge_stderr=True,
+            host_cpu=runtime.host_cpu,
+            confinement=runtime.confinement,
         )
     except BaseException:
         console.close()

@@ -104,7 +104,7 @@ asyncio.run(main())
 
 @linux
 def test_a_child_whose_parent_is_gone_already_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    before_exec = children._before_exec(None)
+    before_exec = children._before_exec(None, None)
     assert before_exec is not None
     ended: list[int] = []
     monkeypatch.setattr(os, "getppid", lambda: 1)
@@ -138,4 +138,4 @@ async def test_spawned_child_inherits_what_it_is_given(tmp_path: Path) -> None:
 
 def test_nothing_special_happens_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert children._before_exec(0) is None
+    assert children._before_exec(0, None) is None

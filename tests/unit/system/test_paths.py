@@ -50,7 +50,7 @@ def test_every_file_of_a_machine_lies_in_its_folder_under_its_own_name() -> None
     paths = MachinePaths(Path("/h/m/x"))
     found = [getattr(paths, name) for name in FILES]
     assert len(found) > 10
-    assert {path.parent for path in found} == {paths.root}
+    assert {path.parent for path in found} == {paths.root, paths.net_dir, paths.vm_dir}
     assert len(set(found)) == len(found)
 
 
@@ -92,7 +92,7 @@ def test_everything_lies_below_home_and_what_can_be_made_again_in_the_cache() ->
 
 
 def test_socket_paths_are_held_to_what_the_kernel_takes() -> None:
-    deepest = len("/m/x/uml/vm/mconsole")
+    deepest = len("/m/x/vm/u/vm/mconsole")
     fits = Path("/" + "h" * (SOCKET_PATH_LIMIT - deepest - 1))
     assert Home(fits, fits).machine("x")
     with pytest.raises(UsageError, match="the path of a socket would be too long") as caught:

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each child of a supervisor may see of the host: its program, its image, its machine's folder. Pure.
+
+A guest's root may ask its VMM for anything that the VMM may do (User-Mode Linux mounts host folders), and may
+send gvproxy what it likes; these bounds are what holds then, where the host's kernel has Landlock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from cove.machine.plan import LaunchPlan
+from cove.system.confine import Confinement
+from cove.system.paths import MachinePaths
+from cove.system.process import Command
+
+_DEVICES = tuple(Path("/dev", name) for name in ("null", "zero", "full", "random", "urandom", "kvm"))
+_NAMES = (Path("/etc"), Path("/run/systemd/resolve"), Path("/run/NetworkManager"), Path("/run/resolvconf"))
+"""Where resolvers look; folders, because their files are replaced when a network changes."""
+
+
+def vmm_bounds(plan: LaunchPlan, paths: MachinePaths, command: Command, memory: Path) -> Confinement:
+    """The VMM: its program and image to read, data disk, memory and its own folder to write; no network."""
+    boot = plan.boot
+    read = (*_programs(command), boot.kernel, boot.initrd, boot.root, *plan.firmware, Path("/proc"))
+    return Confinement(read=read, write=(boot.data, paths.vm_dir, memory, *_DEVICES))
+
+
+def network_bounds(plan: LaunchPlan, paths: MachinePaths) -> Confinement:
+    """gvproxy: its program and the host's resolver files to read, a folder of its own to write."""
+    read = (
+        *_programs(plan.tools["gvproxy"]),
+        *_NAMES,
+        Path("/proc"),
+        Path("/sys/kernel/mm/transparent_hugepage"),
+    )
+    return Confinement(read=read, write=(paths.net_dir, *_DEVICES), connect_tcp=True)
+
+
+def _programs(command: Command) -> Iterable[Path]:
+    """The prefix of a program of the toolbox, or the usual places of the host's own programs."""
+    program = Path(command.argv[0])
+    for folder in program.parents:
+        if folder.parent.name == "tools":
+            return (folder,)
+    return (program, *(Path(place) for place in ("/usr", "/lib", "/lib64", "/bin", "/opt", "/nix", "/etc")))
