@@ -112,7 +112,7 @@ class MachineCollection:
         Raises:
             NotFoundError: there is none.
         """
-        self._client.store.load(name)
+        self._client.store.find(name)
         return Machine(self._client, name)
 
     def create(

@@ -122,8 +122,8 @@ def restart(session: Session, name: str | None, force: bool, timeout: float) -> 
 def delete(session: Session, names: tuple[str, ...], force: bool) -> None:
     """Delete machines with their data disks."""
     for name in names or (None,):
-        machine = session.pick(name)
-        machine.record  # noqa: B018  (one that does not exist is said before anything is asked)
+        # one that does not exist is said before anything is asked
+        machine = session.client().machines.get(session.pick(name).name)
         if not force:
             _confirm(machine.name)
         machine.delete(force=force)

@@ -22,7 +22,7 @@ def load_config(path: Path) -> Mapping[str, object]:
         UsageError: it is not YAML, or has keys or values that do not exist; all are named.
     """
     try:
-        text = path.read_text()
+        text = path.read_bytes()  # yaml knows encodings, and refuses what is none
     except FileNotFoundError:
         return {}
     import yaml

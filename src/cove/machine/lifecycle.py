@@ -16,8 +16,8 @@ from cove.machine.client import SupervisorClient, error_from
 from cove.machine.drivers import driver_named
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.plan import LaunchPlan
-from cove.machine.state import State
-from cove.machine.store import Machine, Store
+from cove.machine.state import ALIVE
+from cove.machine.store import Machine, Store, observe
 from cove.spec.facts import choose_memory_place
 from cove.spec.machine import MachineSpec
 from cove.system.files import locked, make_sparse, try_lock, write_json
@@ -68,12 +68,12 @@ def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Re
     Returns:
         whether it ran. One whose supervisor died is cleared of what it left.
     """
-    machine = store.load(name)
-    supervisor = machine.record.processes.get("supervisor")
+    paths = store.find(name)
+    supervisor = observe(paths).processes.get("supervisor")
     if supervisor is None or not supervisor.alive():
-        _clear_dead(machine.paths)
+        _clear_dead(paths)
         return False
-    client = SupervisorClient(machine.paths.supervisor_socket, name)
+    client = SupervisorClient(paths.supervisor_socket, name)
     with stage(report, "stop", f"Stopping {name}"):
         try:
             client.call("POST", "/v1/stop", {"deadline": deadline}, deadline=deadline + 20)
@@ -83,26 +83,30 @@ def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Re
         if not supervisor.wait_gone(10):
             supervisor.signal_group(signal.SIGKILL)
             supervisor.wait_gone(5)
-            _clear_dead(machine.paths)
+            _clear_dead(paths)
     return True
 
 
 def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
-    """Delete a machine with its data disk. Nothing of it is left.
+    """Delete a machine with its data disk, also one whose machine.json is damaged. Nothing of it is left.
 
     Raises:
         NotFoundError: there is no such machine.
         ConflictError: it runs, and ``force`` is not given.
     """
-    machine = store.load(name)
-    if machine.record.state in (State.RUNNING, State.STARTING, State.STOPPING):
+    paths = store.find(name)
+    state = observe(paths).state
+    if state in ALIVE:
         if not force:
-            raise ConflictError(
-                f"{name} is {machine.record.state}", hint=f"cove stop {name}, or cove delete --force {name}"
-            )
+            raise ConflictError(f"{name} is {state}", hint=f"cove stop {name}, or cove delete --force {name}")
         stop(store, name, deadline=0, report=report)
-    _clear_dead(machine.paths)
-    store.remove(machine)
+    with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=_LOCK_DEADLINE):
+        lock = _take_lock(paths)
+        try:
+            clear_leftovers(paths)
+            store.remove(paths)
+        finally:
+            os.close(lock)
 
 
 def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
@@ -144,7 +148,8 @@ def _choose_host_cpu(store: Store, spec: MachineSpec) -> int | None:
     if spec.driver != "uml" or not hasattr(os, "sched_getaffinity"):
         return None
     allowed = sorted(os.sched_getaffinity(0))
-    used = [other.record.host_cpu for other in store.all() if other.record.processes]
+    records = [observe(store.home.machine(name)) for name in store.names()]
+    used = [record.host_cpu for record in records if record.processes]
     # the last one first: hosts tend to handle their interrupts on the first
     return min(reversed(allowed), key=used.count)
 

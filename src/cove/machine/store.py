@@ -9,13 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from cove.errors import ConflictError, MachineError, NotFoundError
+from cove.errors import ConflictError, MachineError, NotFoundError, UsageError
 from cove.machine.state import ALIVE, State
 from cove.spec.machine import MachineSpec
 from cove.system.files import locked, private_folder, read_json, remove_tree, write_json
 from cove.system.paths import Home, MachinePaths
 from cove.system.process import Identity
+
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError)
+"""What reading JSON of another shape raises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,17 @@ class Store:
         """Whether there is a machine of this name."""
         return self.home.machine(name).spec.is_file()
 
+    def find(self, name: str) -> MachinePaths:
+        """The files of the machine ``name``, whether they can be read or not.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        paths = self.home.machine(name)
+        if not paths.spec.exists():
+            raise NotFoundError(f"there is no machine {name!r}", hint=f"Make it: cove create {name}")
+        return paths
+
     def load(self, name: str) -> Machine:
         """The machine ``name`` as it is now.
 
@@ -107,21 +122,22 @@ class Store:
             NotFoundError: there is none.
             MachineError: its machine.json cannot be read.
         """
-        paths = self.home.machine(name)
-        data = read_json(paths.spec)
-        if data is None:
-            if paths.spec.exists():
-                raise MachineError(
-                    f"{paths.spec} is not JSON", hint=f"Restore it, or remove the machine: cove delete {name}"
-                )
-            raise NotFoundError(f"there is no machine {name!r}", hint=f"Make it: cove create {name}")
-        return Machine(
-            paths=paths,
-            spec=MachineSpec.from_dict(data["spec"]),
-            created=data["created"],
-            image=data.get("image", ""),
-            record=observe(paths),
-        )
+        paths = self.find(name)
+        data: Any = read_json(paths.spec)
+        try:
+            return Machine(
+                paths=paths,
+                spec=MachineSpec.from_dict(data["spec"]),
+                created=float(data["created"]),
+                image=str(data.get("image", "")),
+                record=observe(paths),
+            )
+        except (*_DAMAGED, UsageError) as error:
+            raise MachineError(
+                f"{paths.spec} does not describe a machine",
+                details=error.details if isinstance(error, UsageError) else None,
+                hint=f"Restore it, or remove the machine: cove delete {name}",
+            ) from error
 
     def create(self, spec: MachineSpec) -> Machine:
         """Make the folder of a new machine; its disk is made at its first start.
@@ -146,11 +162,11 @@ class Store:
         """Record the guest image that the machine starts with."""
         self._write(machine.paths, machine.spec, machine.created, image)
 
-    def remove(self, machine: Machine) -> None:
-        """Remove everything of a machine that does not run, its data disk first of all."""
+    def remove(self, paths: MachinePaths) -> None:
+        """Remove everything of a machine that does not run, its data disk among it."""
         # machine.json goes first: a half-removed folder is not listed, and a new machine may take its place
-        machine.paths.spec.unlink(missing_ok=True)
-        remove_tree(machine.paths.root)
+        paths.spec.unlink(missing_ok=True)
+        remove_tree(paths.root)
 
     def _write(self, paths: MachinePaths, spec: MachineSpec, created: float, image: str) -> None:
         write_json(paths.spec, {"version": 1, "spec": spec.to_dict(), "created": created, "image": image})
@@ -162,10 +178,17 @@ def write_state(paths: MachinePaths, record: StateRecord) -> None:
 
 
 def read_state(paths: MachinePaths) -> StateRecord:
-    """What was last recorded, true or not."""
+    """What was last recorded, true or not. What cannot be read is a failed start: its processes are not known."""
     data = read_json(paths.state)
-    if data is None:
+    if data is None and not paths.state.exists():
         return StateRecord(state=State.CREATED, since=0.0)
+    try:
+        return _state_from(data)
+    except _DAMAGED:
+        return StateRecord(state=State.FAILED, reason=f"{paths.state} is damaged", since=0.0)
+
+
+def _state_from(data: Any) -> StateRecord:
     return StateRecord(
         state=State(data["state"]),
         reason=data["reason"],

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cove.errors import UsageError
+from cove.machine.config import load_config
+
+
+def test_no_file_is_no_settings(tmp_path: Path) -> None:
+    assert load_config(tmp_path / "config.yml") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("", {}),
+        ("# nothing yet\n", {}),
+        ("debian_mirror: https://x\n", {"debian_mirror": "https://x"}),
+        ("debian_mirror: {main: https://x, security: https://y}\n",
+         {"debian_mirror": {"main": "https://x", "security": "https://y"}}),
+    ],
+)  # fmt: skip
+def test_settings(tmp_path: Path, text: str, settings: object) -> None:
+    (tmp_path / "config.yml").write_text(text)
+    assert load_config(tmp_path / "config.yml") == settings
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a: [", "is not YAML"),
+        (b"a: !!python/object/apply:os.system [x]", "is not YAML"),
+        (b"- a\n", "is not a list of settings"),
+        (b"text", "is not a list of settings"),
+        (b"debian_miror: x\nother: 1\n", "has settings that are wrong"),
+        (b"a: \xff\xfe", "is not YAML"),
+    ],
+)
+def test_wrong_files_are_refused_by_name(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "config.yml").write_bytes(data)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_config(tmp_path / "config.yml")
+    assert str(tmp_path / "config.yml") in caught.value.message
+
+
+def test_all_unknown_settings_are_named(tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_text("debian_miror: x\nother: 1\n")
+    with pytest.raises(UsageError) as caught:
+        load_config(tmp_path / "config.yml")
+    assert caught.value.details == "unknown setting 'debian_miror'\nunknown setting 'other'"
+    assert caught.value.hint == "Known: debian_mirror."
