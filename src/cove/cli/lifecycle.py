@@ -75,7 +75,7 @@ def start(session: Session, name: str | None, as_json: bool) -> None:
         output.as_json(machine.inspect())
     elif was_running:
         output.talk(f"{machine.name} is running already")
-    else:
+    elif not session.quiet:
         output.talk(
             f'{machine.name} is running. Docker clients reach it with: eval "$(cove env {machine.name})"'
         )
