@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real machines for the tests of this folder. Everything is driven through the installed ``cove``.
+
+One cache serves the whole session (``COVE_TEST_CACHE`` keeps it for the next one), and most tests share one
+running machine per driver; tests that break things have a home of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.world import Home, Machine
+
+HERE = Path(__file__).parent
+TIMEOUT = 900
+"""Seconds for one test with its fixtures: the first one fetches and builds everything."""
+
+_HOMES: list[Home] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here is an integration test, and has more time."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Add the ends of all logs to a failed test's report."""
+    report: Any = yield
+    if report.failed and HERE in item.path.parents:
+        report.sections += [(f"logs below {home.root}", home.tails()) for home in _HOMES]
+    return report
+
+
+def _opened(home: Home) -> Iterator[Home]:
+    _HOMES.append(home)
+    try:
+        yield home
+    finally:
+        home.close()
+        _HOMES.remove(home)
+
+
+@pytest.fixture(scope="session")
+def cache() -> Iterator[Path]:
+    """Packages, programs and images for all homes of the session."""
+    kept = os.environ.get("COVE_TEST_CACHE")
+    if kept:
+        yield Path(kept).absolute()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="cove-it-cache-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def shared(cache: Path) -> Iterator[Home]:
+    """The home of the session's machines."""
+    yield from _opened(Home.make(cache))
+
+
+@pytest.fixture(scope="session")
+def uml(shared: Home) -> Machine:
+    """A running User-Mode Linux."""
+    shared.cove("create", "uml", "--driver", "uml", "--start", deadline=TIMEOUT)
+    return shared.machine("uml")
+
+
+@pytest.fixture(scope="session")
+def qemu(shared: Home) -> Machine:
+    """A running QEMU that emulates its processor."""
+    shared.cove("create", "qemu", "--driver", "qemu", "--accel", "tcg", "--start", deadline=TIMEOUT)
+    return shared.machine("qemu")
+
+
+@pytest.fixture(scope="session", params=["uml", "qemu"])
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """Each driver's running machine in turn."""
+    found: Machine = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def home(cache: Path) -> Iterator[Home]:
+    """An empty home of one's own, with the session's cache."""
+    yield from _opened(Home.make(cache))
+
+
+@pytest.fixture
+def make_home(cache: Path) -> Iterator[Callable[..., Home]]:
+    """Makes empty homes with settings or a cache of their own."""
+    made: list[Iterator[Home]] = []
+
+    def make(own_cache: Path | None = cache, **env: str) -> Home:
+        made.append(_opened(Home.make(own_cache, **env)))
+        return next(made[-1])
+
+    yield make
+    for opened in made:
+        next(opened, None)
+
+
+@pytest.fixture(scope="session")
+def toolbox(uml: Machine, shared: Home) -> Any:
+    """The programs of the group "net", as :mod:`cove.net` is given them."""
+    from cove.sdk import Client
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVE_CACHE", str(shared.cache))
+        return Client(shared.root).workshop().toolbox("net")
