@@ -37,7 +37,7 @@ class Engine:
         Raises:
             EngineError: the engine refused, or cannot be reached.
         """
-        return json.loads(self._request("GET", route, query) or b"null")
+        return _json(self._request("GET", route, query))
 
     def post(self, route: str, body: object = None, **query: str) -> Any:
         """POST JSON to a route; returns the reply's JSON, or None.
@@ -47,7 +47,7 @@ class Engine:
         """
         data = json.dumps(body).encode() if body is not None else b""
         answer = self._request("POST", route, query, data, {"Content-Type": "application/json"})
-        return json.loads(answer) if answer.strip() else None
+        return _json(answer)
 
     def delete(self, route: str, **query: str) -> None:
         """DELETE a route.
@@ -71,8 +71,9 @@ class Engine:
         headers = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
         answer = self._request("POST", "/images/load", {"quiet": "1"}, archive, headers)
         for line in answer.splitlines():
-            if line.strip() and (problem := json.loads(line).get("error")):
-                raise EngineError(f"the engine did not load an image: {problem}")
+            said = _json(line)
+            if isinstance(said, dict) and said.get("error"):
+                raise EngineError(f"the engine did not load an image: {said['error']}")
 
     def save(self, reference: str, into: IO[bytes]) -> None:
         """Write an image as an archive that :meth:`load` takes.
@@ -88,6 +89,8 @@ class Engine:
             if reply.status >= 400:
                 raise _refusal("GET", route, reply.status, reply.read())
             shutil.copyfileobj(reply, into, 1 << 20)
+            if reply.length:  # http.client tells of it only where all is read at once
+                raise ConnectionResetError(f"the last {reply.length} bytes did not come")
         except (OSError, HTTPException) as error:
             raise EngineError(f"the engine at {self._path} does not answer: {error}") from error
         finally:
@@ -121,6 +124,15 @@ class Engine:
         if reply.status >= 400:
             raise _refusal(method, route, reply.status, data)
         return data
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data) if data.strip() else None
+    except ValueError as error:
+        raise EngineError(
+            "the engine answered with no JSON", details=data[:200].decode(errors="replace")
+        ) from error
 
 
 def _frames(data: bytes) -> Iterator[bytes]:
