@@ -203,7 +203,6 @@ def test_an_archive_that_is_cut_off_is_no_archive(dockerd: Dockerd, engine: Engi
         engine.save("x", io.BytesIO())
 
 
-@pytest.mark.parametrize("body", [b'{"a": 1}', b'{"a": '])
 def test_an_archive_in_chunks_that_is_cut_off_is_none(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
@@ -222,6 +221,7 @@ def test_an_archive_in_chunks_that_is_cut_off_is_none(tmp_path: Path) -> None:
         server.join(10)
 
 
+@pytest.mark.parametrize("body", [b'{"a": 1}', b'{"a": '])
 def test_an_answer_that_is_cut_off_is_none(dockerd: Dockerd, engine: Engine, body: bytes) -> None:
     dockerd.answers["GET /version"] = Answer(body, promised=len(body) + 5)
     with pytest.raises(EngineError, match="does not answer"):
