@@ -42,11 +42,11 @@ def status(machine: Record) -> str:
     lines = [f"{machine.name} is {record.state}" + (f": {record.reason}" if record.reason else "")]
     if machine.running:
         lines.append(
-            f"driver:  {driver(machine)}, {machine.spec.cpus} CPU, {format_size(machine.spec.memory)}"
+            f"driver:     {driver(machine)}, {machine.spec.cpus} CPU, {format_size(machine.spec.memory)}"
         )
-        lines.append(f"docker:  unix://{machine.paths.docker_socket}")
-        lines.append(f"uptime:  {format_seconds(machine.uptime() or 0)}")
-        lines += [f"{role + ':':9}pid {process.pid}" for role, process in record.processes.items()]
+        lines.append(f"docker:     unix://{machine.paths.docker_socket}")
+        lines.append(f"uptime:     {format_seconds(machine.uptime() or 0)}")
+        lines += [f"{role + ':':12}pid {process.pid}" for role, process in record.processes.items()]
     return "\n".join(lines)
 
 

@@ -15,11 +15,11 @@ from cove.machine.assets import Workshop
 from cove.machine.client import SupervisorClient, error_from
 from cove.machine.drivers import driver_named
 from cove.machine.leftovers import clear_leftovers
+from cove.machine.placement import choose_host_cpu
 from cove.machine.plan import LaunchPlan
 from cove.machine.state import ALIVE
 from cove.machine.store import Machine, Store, observe
 from cove.spec.facts import choose_memory_place
-from cove.spec.machine import MachineSpec
 from cove.system.files import locked, make_sparse, try_lock, write_json
 from cove.system.paths import MachinePaths
 from cove.system.probe import host_facts
@@ -78,7 +78,8 @@ def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Re
         try:
             client.call("POST", "/v1/stop", {"deadline": deadline}, deadline=deadline + 20)
         except MachineError:
-            if deadline > 0 and supervisor.alive():
+            # one that is just ending resets those who came too late to be answered
+            if deadline > 0 and not supervisor.wait_gone(_ABANDON_DEADLINE):
                 raise
         if not supervisor.wait_gone(10):
             supervisor.signal_group(signal.SIGKILL)
@@ -135,23 +136,8 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
         tools=tools,
         firmware=tuple(firmware),
         memory_dir=choose_memory_place(host_facts(os.environ), spec.memory, machine.paths.vm_dir),
-        host_cpu=_choose_host_cpu(store, spec),
+        host_cpu=choose_host_cpu(spec),
     )
-
-
-def _choose_host_cpu(store: Store, spec: MachineSpec) -> int | None:
-    """The processor to bind a User-Mode Linux to: the one with the fewest of our machines.
-
-    Its processes hand over to each other at each system call and page fault; across processors that costs an
-    inter-processor interrupt, which made everything three to four times slower where we measured it.
-    """
-    if spec.driver != "uml" or not hasattr(os, "sched_getaffinity"):
-        return None
-    allowed = sorted(os.sched_getaffinity(0))
-    records = [observe(store.home.machine(name)) for name in store.names()]
-    used = [record.host_cpu for record in records if record.processes]
-    # the last one first: hosts tend to handle their interrupts on the first
-    return min(reversed(allowed), key=used.count)
 
 
 def _take_lock(paths: MachinePaths) -> int:

@@ -155,22 +155,6 @@ def test_the_plan_is_what_the_driver_needs(store: Store, workshop: Workshop) -> 
     assert uml.host_cpu in os.sched_getaffinity(0)
 
 
-def test_machines_are_spread_over_the_processors(store: Store) -> None:
-    allowed = sorted(os.sched_getaffinity(0))
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stand_in:
-        supervisor = Identity.of(stand_in.pid)
-        assert supervisor is not None
-        for number, name in enumerate(["a", "b", "c"][: len(allowed)]):
-            chosen = lifecycle._choose_host_cpu(store, SPEC)
-            assert chosen == allowed[-1 - number]
-            paths = store.create(replace(SPEC, name=name)).paths
-            record = StateRecord(state=State.RUNNING, processes={"supervisor": supervisor}, host_cpu=chosen)
-            write_state(paths, record)
-        store.home.machine("a").spec.write_text("{")  # a damaged neighbour hinders nobody
-        assert lifecycle._choose_host_cpu(store, SPEC) in allowed
-        stand_in.kill()
-
-
 def test_one_that_is_not_there(store: Store, workshop: Workshop) -> None:
     for ask in (
         lambda: start(store, "dev", workshop),
