@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guest agent: listens for the host's requests and for connections to relay to docker's socket.
+"""The guest agent: listens for the host's requests and for connections to relay to docker's socket or a container.
 
 One thread accepts; each connection has its own thread, because nearly all of them wait all the time.
 """
@@ -137,6 +137,12 @@ class Agent:
 
     def _relay(self, connection: _socket.socket) -> None:
         try:
+            where = relay.read_target(connection)
+            if where != "docker":
+                from cove_guest import target
+
+                target.serve(connection, where)
+                return
             engine = self._engine.connect(time.monotonic() + _ENGINE_DEADLINE, connection.fileno())
         except (wire.RefusedError, OSError) as error:
             log(f"relay: {error}")

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes between one TCP connection and docker's socket, both ways, each way ending on its own.
+"""Bytes between one connection from the host and a socket of the guest, both ways, each way ending on its own.
 
 docker's attach and exec take over the HTTP connection and close one direction while the other still runs. The
-network between us and the host (gvproxy 0.8.1) closes both as soon as one ends, so on the TCP side the bytes come
+network between us and the host (gvproxy 0.8.1) closes both as soon as one ends, so on the host's side the bytes come
 and go in chunks: a length of 4 bytes, big-endian, then that many bytes; a length of zero is the end of that
-direction. The host's side of this is ``cove/guest/relay.py``.
+direction. The first chunk from the host says where the connection leads; see :mod:`cove_guest.target`. The host's
+side of this is ``cove/guest/relay.py``.
 """
 
 from __future__ import annotations
@@ -14,11 +15,32 @@ import _thread
 import errno
 import fcntl
 import os
+import select
 
 CHUNK = 256 << 10
 CHUNK_LIMIT = 1 << 20
 _F_SETPIPE_SZ = 1031
 _HEADER = 4
+_TARGET_LIMIT = 256
+_TARGET_DEADLINE = 30_000
+"""Milliseconds a connection has to say where it leads."""
+_DATAGRAM_LIMIT = 65536
+
+
+def read_target(client: _socket.socket) -> str:
+    """The first chunk of a connection: where it leads.
+
+    Raises:
+        OSError: it did not come in time, or cannot be one.
+    """
+    poll = select.poll()
+    poll.register(client.fileno(), select.POLLIN)
+    if not poll.poll(_TARGET_DEADLINE):
+        raise OSError(errno.ETIMEDOUT, "the connection does not say where it leads")
+    length = int.from_bytes(_read(client.fileno(), _HEADER), "big")
+    if not 0 < length <= _TARGET_LIMIT:
+        raise OSError(errno.EPROTO, "the connection does not say where it leads")
+    return _read(client.fileno(), length).decode("ascii", "replace")
 
 
 def relay(client: _socket.socket, engine: _socket.socket) -> None:
@@ -26,7 +48,7 @@ def relay(client: _socket.socket, engine: _socket.socket) -> None:
 
     Args:
         client: the connection from the host, with chunks.
-        engine: the connection to docker, with plain bytes.
+        engine: the connection to docker or a container, with plain bytes.
     """
     client.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     pair = _Pair(client, engine)
@@ -37,6 +59,46 @@ def relay(client: _socket.socket, engine: _socket.socket) -> None:
         engine.close()
         return
     pair.run(pair.to_engine)
+
+
+def relay_datagrams(client: _socket.socket, target: _socket.socket) -> None:
+    """Move datagrams both ways until the host ends or the connection breaks; the caller closes both sockets.
+
+    Each chunk is one byte, zero, and then one datagram: so an empty datagram is no end.
+
+    Raises:
+        OSError: the connection broke, or its chunks are malformed.
+    """
+    client.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    poll = select.poll()
+    for each in (client, target):
+        poll.register(each.fileno(), select.POLLIN)
+    while True:
+        for number, _ in poll.poll():
+            if number == client.fileno():
+                if not _send_datagram(client, target):
+                    return
+            else:
+                try:
+                    data = target.recv(_DATAGRAM_LIMIT)
+                except OSError:
+                    continue  # nobody listens (ICMP): for the one who asked it is lost, as on any network
+                write(client.fileno(), (len(data) + 1).to_bytes(_HEADER, "big") + b"\0" + data)
+
+
+def _send_datagram(client: _socket.socket, target: _socket.socket) -> bool:
+    """Pass on one datagram; False at the end."""
+    length = int.from_bytes(_read(client.fileno(), _HEADER), "big")
+    if not length:
+        return False
+    if length > _DATAGRAM_LIMIT:
+        raise OSError(errno.EPROTO, "a datagram is too long")
+    data = _read(client.fileno(), length)
+    try:
+        target.send(data[1:])
+    except OSError:
+        pass  # lost
+    return True
 
 
 class _Pair:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A unix socket on the host that leads to a socket in the guest, each direction ending on its own.
+"""Connections to sockets in the guest, each direction ending on its own, and a unix socket that leads to one.
 
 Docker's attach and exec take over their HTTP connection and close one direction while the other still runs, but
 gvproxy (0.8.1) closes both as soon as one ends. So on the way through it the bytes travel in chunks: a length of
-4 bytes, big-endian, then that many bytes; a length of zero is the end of that direction. The guest's side of this
-is ``cove_guest/relay.py``.
+4 bytes, big-endian, then that many bytes; a length of zero is the end of that direction. The first chunk from us
+says where the connection leads. The guest's side of this is ``cove_guest/relay.py`` and ``cove_guest/target.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 log = logging.getLogger("cove.relay")
@@ -22,20 +23,155 @@ CHUNK = 256 << 10
 CHUNK_LIMIT = 1 << 20
 """Bytes of the largest chunk that is taken."""
 
+DOCKER = "docker"
+"""Where a connection leads: docker's socket."""
+
+LISTENERS = "listeners"
+"""Where a connection leads: to news of what host-network containers listen on, a message for each change."""
+
 _BACKLOG = 256
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def tcp(address: str, port: int, *, patience: float = 0.0) -> str:
+    """Where a connection leads: a TCP server; one that refuses is tried again for ``patience`` seconds."""
+    return f"tcp {address} {port} {max(0, round(patience * 1000))}"
+
+
+def udp(address: str, port: int) -> str:
+    """Where a connection leads: a UDP server. Each message is a byte, zero, and then one datagram."""
+    return f"udp {address} {port}"
+
+
+class Stream:
+    """One connection through the guest's relay, as plain bytes. Made by :meth:`Tunnel.open`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._left = 0
+
+    async def read(self) -> bytes:
+        """The next bytes, or none at the end of this direction.
+
+        Raises:
+            OSError: the connection broke.
+            ValueError: the guest does not speak the protocol.
+            EOFError: it was cut off.
+        """
+        if not self._left:
+            self._left = await self._length()
+            if not self._left:
+                return b""
+        data = await self._reader.read(min(self._left, CHUNK))
+        if not data:
+            raise asyncio.IncompleteReadError(b"", self._left)
+        self._left -= len(data)
+        return data
+
+    async def message(self) -> bytes:
+        """The next chunk, whole, or none at the end. Raises what :meth:`read` raises."""
+        return await self._reader.readexactly(await self._length())
+
+    async def write(self, data: bytes) -> None:
+        """Send at most :data:`CHUNK` bytes, which arrive as one message, when there is room for them.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        if data:
+            self._writer.write(len(data).to_bytes(4))
+            self._writer.write(data)
+            await self._writer.drain()
+
+    async def end(self) -> None:
+        """Tell that nothing more will be sent.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        self._writer.write(bytes(4))
+        await self._writer.drain()
+
+    def close(self) -> None:
+        """Hang up, in both directions."""
+        self._writer.close()
+
+    async def _length(self) -> int:
+        length = int.from_bytes(await self._reader.readexactly(4))
+        if length > CHUNK_LIMIT:
+            raise ValueError(f"a chunk of {length} bytes, where {CHUNK_LIMIT} are allowed")
+        return length
+
+
+class Tunnel:
+    """The way to the guest.
+
+    Args:
+        path: the socket on the host that leads to the guest's relay.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def open(self, where: str) -> Stream:
+        """A connection to ``where``; whether it arrives shows when it is read.
+
+        Raises:
+            OSError: the network does not take it.
+        """
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=CHUNK)
+        stream = Stream(reader, writer)
+        await stream.write(where.encode("ascii"))
+        return stream
+
+
+async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream) -> None:
+    """Move bytes both ways until both directions ended; the caller closes the client's side.
+
+    Raises:
+        OSError: one of them broke.
+        ValueError: the guest does not speak the protocol.
+        EOFError: it was cut off.
+    """
+    directions = asyncio.gather(_outward(reader, stream), _inward(stream, writer))
+    try:
+        await directions
+    except BaseException:
+        directions.cancel()  # one way broke: the other has no one left to talk to
+        raise
+    finally:
+        stream.close()
+
+
+async def _outward(reader: asyncio.StreamReader, stream: Stream) -> None:
+    while data := await reader.read(CHUNK):
+        await stream.write(data)
+    await stream.end()
+
+
+async def _inward(stream: Stream, writer: asyncio.StreamWriter) -> None:
+    while data := await stream.read():
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
 
 
 class Relay:
-    """Listens on a socket for its owner only (0600) and relays each connection.
+    """Listens on a unix socket for its owner only (0600) and serves each connection.
 
     Args:
         path: where to listen.
         target: the socket that leads to the guest's relay.
+        serve: what a connection gets, given its two ends, which are closed afterwards; by default docker's socket.
     """
 
-    def __init__(self, path: Path, target: Path) -> None:
+    def __init__(self, path: Path, target: Path, *, serve: Serve | None = None) -> None:
         self._path = path
-        self._target = target
+        self._tunnel = Tunnel(target)
+        self._serve_one = serve or self._to_docker
         self._server: asyncio.AbstractServer | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -68,48 +204,13 @@ class Relay:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
         try:
-            await self._relay(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
+            await self._serve_one(reader, writer)
+        except (OSError, EOFError, ValueError) as error:
             log.debug("a relayed connection broke: %s", error)
         except asyncio.CancelledError:
             pass  # we are stopping; the caller waits for us, not for an error
         finally:
             writer.transport.abort() if writer.is_closing() else writer.close()
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        guest_reader, guest_writer = await asyncio.open_unix_connection(self._target, limit=CHUNK)
-        try:
-            directions = asyncio.gather(_wrap(reader, guest_writer), _unwrap(guest_reader, writer))
-            try:
-                await directions
-            except BaseException:
-                directions.cancel()  # one way broke: the other has no one left to talk to
-                raise
-        finally:
-            guest_writer.close()
-
-
-async def _wrap(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Send what comes as chunks, and its end as an empty one."""
-    while data := await source.read(CHUNK):
-        sink.write(len(data).to_bytes(4))
-        sink.write(data)
-        await sink.drain()
-    sink.write(bytes(4))
-    await sink.drain()
-
-
-async def _unwrap(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Send the contents of chunks, and pass on the end."""
-    while length := int.from_bytes(await source.readexactly(4)):
-        if length > CHUNK_LIMIT:
-            raise ValueError(f"a chunk of {length} bytes, where {CHUNK_LIMIT} are allowed")
-        while length:
-            data = await source.read(min(length, CHUNK))
-            if not data:
-                raise asyncio.IncompleteReadError(b"", length)
-            sink.write(data)
-            await sink.drain()
-            length -= len(data)
-    if sink.can_write_eof():
-        sink.write_eof()
+    async def _to_docker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await join(reader, writer, await self._tunnel.open(DOCKER))

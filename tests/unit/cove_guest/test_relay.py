@@ -38,6 +38,10 @@ def chunk(data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
+DOCKER = chunk(b"docker")
+"""What a connection begins with that leads to docker's socket."""
+
+
 def exactly(connection: socket.socket, count: int) -> bytes:
     held = bytearray()
     while len(held) < count:
@@ -66,7 +70,7 @@ def gone(connection: socket.socket) -> bool:
 
 def test_end_of_one_direction_is_passed_on(agent: Agent, server: UnixServer) -> None:
     with agent.dial(agent.relay) as connection:
-        connection.sendall(chunk(b"ques") + chunk(b"tion") + END)  # echo answers only after the end
+        connection.sendall(DOCKER + chunk(b"ques") + chunk(b"tion") + END)  # echo answers only after the end
         assert unchunked(connection) == b"question"
         assert gone(connection)
 
@@ -83,7 +87,7 @@ def test_server_that_ends_first_can_still_be_written_to(agent: Agent) -> None:
     server = UnixServer(agent.engine, hang_up_first)
     try:
         with agent.dial(agent.relay) as connection:
-            connection.sendall(chunk(b"?"))
+            connection.sendall(DOCKER + chunk(b"?"))
             assert unchunked(connection) == b"bye"
             connection.sendall(chunk(b"still here") + END)
             assert gone(connection)
@@ -96,7 +100,7 @@ def test_sequential_and_concurrent_connections_leave_nothing(agent: Agent, serve
     def one(number: int) -> None:
         text = f"{number}".encode() * 100
         with agent.dial(agent.relay) as connection:
-            connection.sendall(chunk(text) + END)
+            connection.sendall(DOCKER + chunk(text) + END)
             assert unchunked(connection) == text
 
     one(0)
@@ -106,7 +110,7 @@ def test_sequential_and_concurrent_connections_leave_nothing(agent: Agent, serve
         one(number)
     held = [agent.dial(agent.relay) for _ in range(50)]
     for number, connection in enumerate(held):
-        connection.sendall(chunk(b"%d" % number))
+        connection.sendall(DOCKER + chunk(b"%d" % number))
     for number, connection in enumerate(held):
         connection.sendall(END)
         assert unchunked(connection) == b"%d" % number
@@ -127,7 +131,7 @@ def test_client_that_vanishes_lets_go_of_the_server(agent: Agent) -> None:
     server = UnixServer(agent.engine, talk)
     try:
         connection = agent.dial(agent.relay)
-        connection.sendall(chunk(b"?"))
+        connection.sendall(DOCKER + chunk(b"?"))
         connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close with a reset
         connection.close()
@@ -156,7 +160,7 @@ def test_what_is_not_chunks_ends_both_sides(agent: Agent, sent: bytes) -> None:
     server = UnixServer(agent.engine, listen)
     try:
         with agent.dial(agent.relay) as connection:
-            connection.sendall(sent)
+            connection.sendall(DOCKER + sent)
             connection.shutdown(socket.SHUT_WR)
             assert ended.wait(WAIT)
         until(agent.idle, "both directions to end")
@@ -166,7 +170,7 @@ def test_what_is_not_chunks_ends_both_sides(agent: Agent, sent: bytes) -> None:
 
 def test_waits_for_the_socket(agent: Agent) -> None:
     with agent.dial(agent.relay) as connection:
-        connection.sendall(chunk(b"GET /_ping HTTP/1.0\r\n\r\n"))
+        connection.sendall(DOCKER + chunk(b"GET /_ping HTTP/1.0\r\n\r\n"))
         connection.settimeout(0.2)
         with pytest.raises(TimeoutError):
             connection.recv(1)
@@ -180,7 +184,8 @@ def test_waits_for_the_socket(agent: Agent) -> None:
 
 def test_client_that_does_not_wait_for_the_socket(agent: Agent) -> None:
     before = agent.descriptors()
-    agent.dial(agent.relay).close()
+    with agent.dial(agent.relay) as connection:
+        connection.sendall(DOCKER)
     until(lambda: agent.descriptors() == before and agent.idle(), "the wait to end")
 
 
@@ -189,7 +194,7 @@ def test_socket_left_by_a_dead_engine(agent: Agent) -> None:
     stale.bind(str(agent.engine))
     stale.close()
     with agent.dial(agent.relay) as connection:
-        connection.sendall(chunk(b"GET /_ping HTTP/1.0\r\n\r\n"))
+        connection.sendall(DOCKER + chunk(b"GET /_ping HTTP/1.0\r\n\r\n"))
         agent.engine.unlink()
         server = UnixServer(agent.engine, docker)
         try:
@@ -204,6 +209,7 @@ def test_large_transfer_arrives_whole(agent: Agent, server: UnixServer) -> None:
     with agent.dial(agent.relay) as connection:
 
         def send() -> None:
+            connection.sendall(DOCKER)
             for _ in range(32):
                 connection.sendall(chunk(piece))  # each as long as a chunk may be
             connection.sendall(END)
@@ -223,3 +229,28 @@ def test_all_is_written_where_the_other_side_takes_little() -> None:
         writer.start()
         assert exactly(theirs, len(data)) == data
         writer.join(WAIT)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        END,
+        chunk(b"x" * 257),
+        chunk(b"nowhere"),
+        chunk(b"tcp 127.0.0.1"),
+        chunk(b"tcp a b c"),
+        chunk(b"docker "),
+    ],
+    ids=["nothing", "too long", "unknown", "no port", "no numbers", "almost docker"],
+)
+def test_connection_that_leads_nowhere_is_closed(agent: Agent, first: bytes) -> None:
+    with agent.dial(agent.relay) as connection:
+        connection.sendall(first)
+        assert gone(connection)
+    until(agent.idle, "the thread to end")
+
+
+def test_client_that_never_says_where_is_let_go(agent: Agent) -> None:
+    before = agent.descriptors()
+    agent.dial(agent.relay).close()
+    until(lambda: agent.descriptors() == before and agent.idle(), "the thread to end")

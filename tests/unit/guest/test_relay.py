@@ -144,7 +144,7 @@ async def test_what_is_not_chunks_ends_the_connection(tmp_path: Path, answer: by
 
 async def test_what_goes_to_the_guest_is_chunks_and_an_empty_one(tmp_path: Path) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert await reader.readexactly(11) == (3).to_bytes(4) + b"abc" + END
+        assert await reader.readexactly(21) == (6).to_bytes(4) + b"docker" + (3).to_bytes(4) + b"abc" + END
         writer.write((2).to_bytes(4) + b"o" + b"k" + (1).to_bytes(4) + b"!" + END)
         await writer.drain()
         await reader.read()  # the connection stays until the host hangs up
