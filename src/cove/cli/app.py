@@ -19,6 +19,10 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 
+_PASS_THROUGH = ("run", "docker", "shell")
+"""Commands whose arguments belong to another program."""
+
+
 @click.group(
     cls=OrderedGroup,
     commands=COMMANDS,
@@ -31,13 +35,13 @@ INTERRUPTED = 130
 @click.version_option(__version__, "-V", "--version", prog_name="cove", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context, machine: str | None, offline: bool, quiet: bool) -> None:
-    r"""A Docker Engine in its own Linux kernel: no root, no KVM, nothing to install.
+    """A Docker Engine in its own Linux kernel: no root, no KVM, nothing to install.
 
     \b
       cove run --rm -it cove.internal/debian bash     a shell in a container
       cove docker ps                                  docker's own command line
       cove explain                                    where does the Linux kernel come from?
-    """
+    """  # noqa: D301  (click wants the character itself)
     context.obj = Session(machine=machine, offline=offline, quiet=quiet)
     context.call_on_close(context.obj.close)
 
@@ -58,7 +62,9 @@ def run(arguments: Sequence[str]) -> int:
         problem.show(sys.stderr)
         return problem.exit_code
     except CoveError as problem:
-        output.error(problem, json_wanted="--json" in arguments)
+        output.error(
+            problem, json_wanted="--json" in arguments and command_of(arguments) not in _PASS_THROUGH
+        )
         return exit_code(problem, arguments)
     except KeyboardInterrupt:
         output.talk("cove: interrupted")
@@ -67,7 +73,17 @@ def run(arguments: Sequence[str]) -> int:
 
 def exit_code(problem: CoveError, arguments: Sequence[str]) -> int:
     """The exit code of a failure: where docker's own code follows, 125 says that docker was never reached."""
-    words = [word for word in arguments if not word.startswith("-")]
-    if words[:1] in (["run"], ["docker"]) and not isinstance(problem, UsageError):
+    if command_of(arguments) in ("run", "docker") and not isinstance(problem, UsageError):
         return 125
     return problem.exit_code
+
+
+def command_of(arguments: Sequence[str]) -> str | None:
+    """The command among the arguments, behind our own options."""
+    words = iter(arguments)
+    for word in words:
+        if word in ("-m", "--machine"):
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None

@@ -121,27 +121,34 @@ class Reporter:
         talk(f"{label}  {format_seconds(event.seconds)}" if event.ok else f"{label}  failed")
 
     def _draw(self, event: Event) -> None:
+        from rich.markup import escape
+
         progress = self._bars()
         match event:
             case StageBegun():
                 self._stages[event.name] = event.label
-                self._tasks[event.name] = progress.add_task(event.label, total=None, kind="stage", rate="")
+                label = escape(event.label)
+                self._tasks[event.name] = progress.add_task(label, total=None, kind="stage", rate="")
             case StageEnded():
                 self._drop(event.name)
-                label = self._stages.pop(event.name, event.name)
+                label = escape(self._stages.pop(event.name, event.name))
                 mark = "[green]✓[/]" if event.ok else "[red]✗[/]"
                 progress.console.print(f"{mark} {label} [dim]{format_seconds(event.seconds)}[/]")
             case Transfer(finished=True):
                 self._drop(event.key)
-                progress.console.print(f"[green]✓[/] {event.label} [dim]{format_size(event.done)}[/]")
+                label = escape(event.label)
+                progress.console.print(f"[green]✓[/] {label} [dim]{format_size(event.done)}[/]")
             case Transfer():
                 self._advance(progress, event)
             case Note():
                 progress.console.print(event.text, markup=False)
 
     def _advance(self, progress: Progress, event: Transfer) -> None:
+        from rich.markup import escape
+
         if event.key not in self._tasks:
-            self._tasks[event.key] = progress.add_task(event.label, total=event.total, kind="transfer")
+            label = escape(event.label)
+            self._tasks[event.key] = progress.add_task(label, total=event.total, kind="transfer")
         progress.update(self._tasks[event.key], completed=event.done, total=event.total)
 
     def _drop(self, key: str) -> None:

@@ -7,6 +7,7 @@ import os
 
 import click
 
+from cove.cli import output
 from cove.cli.context import Session
 from cove.sdk import split_machine
 
@@ -37,6 +38,9 @@ def docker(session: Session, args: tuple[str, ...]) -> int:
 def shell(session: Session, args: tuple[str, ...]) -> int:
     """A shell, or a command, inside the guest itself (as root, beside the engine)."""
     name, rest = split_machine(args)
+    if rest in (("--help",), ("-h",)):
+        output.data(click.get_current_context().get_help())
+        return 0
     if rest[:1] == ("--",):
         rest = rest[1:]
     machine = session.pick(name)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Help, exit codes and what failures look like."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+import click
+import pytest
+
+from cove.cli import app
+from cove.cli.app import cli, command_of, exit_code
+from cove.errors import CoveError, DeadlineError, NetworkError, UsageError
+from cove.version import __version__
+from tests.unit.cli.conftest import Cove
+
+PASSED_ON = {("run",), ("docker",)}
+"""Commands whose --help is docker's own."""
+
+
+def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from every_command(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", sorted(set(every_command(cli)) - PASSED_ON), ids=" ".join)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_explains_itself(cove: Cove, path: tuple[str, ...], option: str) -> None:
+    shown = cove(*path, option)
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith(f"Usage: cove {' '.join(path)} ")
+    command: click.Command = cli
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert parameter.help
+            assert max(parameter.opts, key=len) in shown.out
+    assert len(shown.out.splitlines()) > 2
+
+
+def test_help_lists_every_command_in_the_order_of_need(cove: Cove) -> None:
+    shown = cove("--help").out
+    listed = re.findall(r"^  ([a-z]+) {2,}\S", shown.partition("Commands:")[2], re.MULTILINE)
+    assert listed == list(cli.commands)
+    assert listed[0] == "run"
+    assert "\n    cove run --rm -it cove.internal/debian bash     a shell in a container\n" in shown
+    assert "\\b" not in shown
+
+
+def test_alone_it_explains_itself_as_a_mistake(cove: Cove) -> None:
+    shown = cove()
+    assert (shown.code, shown.out) == (2, "")
+    assert "Commands:" in shown.err
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(cove: Cove, option: str) -> None:
+    assert cove(option).out == f"cove {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("strat", "Did you mean 'start'?"),
+        ("lst", "Did you mean 'list'?"),
+        ("ps", "Docker's own commands stand behind 'cove docker': cove docker ps"),
+    ],
+)
+def test_typos_are_answered_with_the_nearest(cove: Cove, typed: str, advice: str) -> None:
+    shown = cove(typed)
+    assert (shown.code, shown.out) == (2, "")
+    assert f"No such command '{typed}'" in shown.err
+    assert advice in " ".join(shown.err.split())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "start --nonsense", "start a b", "create --cpus many", "logs --source nothing", "logs --tail -1",
+        "completion tcsh", "cache nonsense", "create --memory much", "create --disk 0", "create -- -x",
+        "-m A status", "-m a status b", "stop --timeout -1", "run --machine", "shell --machine A",
+        "create --driver nonsense", "create --accel nonsense",
+    ],
+)  # fmt: skip
+def test_what_the_user_wrote_wrong_is_2(cove: Cove, line: str) -> None:
+    shown = cove(*line.split())
+    assert (shown.code, shown.out) == (2, ""), shown
+    assert shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ([], None), (["-q"], None), (["run", "x"], "run"), (["-m", "run", "list"], "list"), (["-m"], None),
+        (["--machine", "dev", "-q", "docker"], "docker"), (["--machine=run", "list"], "list"),
+        (["--offline", "run", "list"], "run"),
+    ],
+)  # fmt: skip
+def test_the_command_is_found_behind_our_options(arguments: Sequence[str], command: str | None) -> None:
+    assert command_of(arguments) == command
+
+
+@pytest.mark.parametrize(
+    ("problem", "line", "code"),
+    [
+        (CoveError("no"), "list", 1),
+        (UsageError("no"), "list", 2),
+        (DeadlineError("no"), "start", 124),
+        (NetworkError("no"), "run x", 125),
+        (NetworkError("no"), "-m dev docker ps", 125),
+        (DeadlineError("no"), "--offline run x", 125),
+        (UsageError("no"), "run x", 2),
+        (NetworkError("no"), "-m run list", 1),
+        (NetworkError("no"), "shell run", 1),
+    ],
+)
+def test_exit_codes(problem: CoveError, line: str, code: int) -> None:
+    assert exit_code(problem, line.split()) == code
+
+
+def test_docker_is_never_reached_without_a_machine(cove: Cove) -> None:
+    for line in ("--offline run x", "--offline docker ps"):
+        shown = cove(*line.split())
+        assert (shown.code, shown.out) == (125, "")
+        assert shown.err.startswith("cove: ") or "\ncove: " in shown.err
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
+def test_ctrl_c_is_130(
+    cove: Cove, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    def interrupted(*_arguments: object, **_options: object) -> None:
+        raise interruption
+
+    monkeypatch.setattr(app.cli, "main", interrupted)
+    shown = cove("list")
+    assert (shown.code, shown.out, shown.err) == (130, "", "cove: interrupted\n")
+
+
+def test_failures_read_message_details_hint_log(cove: Cove, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pathlib import Path
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise CoveError("it broke", details="first\nsecond", hint="mend it", log=Path("/var/log/x"))
+
+    monkeypatch.setattr(app.cli, "main", fail)
+    shown = cove("list")
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err == "cove: it broke\n  first\n  second\n\nhint: mend it\nlog: /var/log/x\n"
+    shown = cove("list", "--json")
+    assert (shown.code, shown.err) == (1, "")
+    assert json.loads(shown.out)["message"] == "it broke"
+    shown = cove("run", "image", "program", "--json")  # that one is the container's
+    assert (shown.code, shown.out) == (125, "")
+
+
+def test_bare_failures_are_one_line(cove: Cove) -> None:
+    shown = cove("status", "absent")
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err == "cove: there is no machine 'absent'\n\nhint: Make it: cove create absent\n"
+
+
+def test_results_that_are_no_exit_code_are_0(cove: Cove, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.cli, "main", lambda *_arguments, **_options: None)
+    assert cove("list").code == 0
