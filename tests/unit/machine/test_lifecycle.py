@@ -218,7 +218,8 @@ def test_a_supervisor_that_is_killed_is_noticed_and_recovered_from(store: Store,
     assert paths.docker_socket.exists()  # stale
     assert start(store, "dev", workshop).running
     assert supervisor_of(store) != first
-    assert paths.data_disk.read_text() == "data"
+    with paths.data_disk.open("rb") as disk:
+        assert disk.read(4) == b"data"
 
 
 def test_stop_clears_what_a_killed_supervisor_left(store: Store, workshop: Workshop) -> None:

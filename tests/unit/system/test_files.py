@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -297,27 +298,20 @@ remove_tree(Path(sys.argv[1]))
 """
 
 
-def test_trees_are_removed_by_an_ordinary_user_too(tmp_path: Path) -> None:
-    root = tmp_path / "tree"
-    (root / "a" / "b").mkdir(parents=True)
-    (root / "a" / "b" / "file").touch()
-    (root / "a" / "b").chmod(0o500)
-    (root / "a").chmod(0o500)
-    if os.geteuid() == 0:
-        for path in (tmp_path, root, *root.rglob("*")):
-            os.chown(path, 65534, 65534)
-        _open_the_way_to(tmp_path)
-    remover = child(UNPRIVILEGED, str(root))
-    remover.communicate()
-    assert remover.returncode == 0
-    assert not root.exists()
-
-
-def _open_the_way_to(path: Path) -> None:
-    """Let another user reach ``path``; pytest's folders are closed."""
-    for parent in path.parents:
-        if parent.name.startswith("pytest-"):
-            parent.chmod(0o711)
+def test_trees_are_removed_by_an_ordinary_user_too() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
+        root = Path(folder, "tree")
+        (root / "a" / "b").mkdir(parents=True)
+        (root / "a" / "b" / "file").touch()
+        (root / "a" / "b").chmod(0o500)
+        (root / "a").chmod(0o500)
+        if os.geteuid() == 0:
+            for path in (root.parent, root, *root.rglob("*")):
+                os.chown(path, 65534, 65534)
+        remover = child(UNPRIVILEGED, str(root))
+        remover.communicate()
+        assert remover.returncode == 0
+        assert not root.exists()
 
 
 def test_files_and_links_are_removed_as_such(tmp_path: Path) -> None:
