@@ -88,7 +88,9 @@ class Home:
     def environment(self) -> dict[str, str]:
         """What ``cove`` is started with."""
         cache = {"COVE_CACHE": str(self.cache)} if self.cache else {}
-        return clean_environment(COVE_HOME=str(self.root), **cache, **self.env)
+        # a home's machines have their contexts there, not in the configuration of whoever runs the tests
+        docker = {"DOCKER_CONFIG": str(self.root / "user")}
+        return clean_environment(**{"COVE_HOME": str(self.root), **cache, **docker, **self.env})
 
     def cove(
         self,
@@ -281,8 +283,8 @@ class Terminal:
             self._ours = -1
 
     def _read(self, patience: float) -> bool:
-        """Take what is there; False when nobody holds the other end any more, or time ran out."""
-        if patience <= 0 or not select.select([self._ours], [], [], patience)[0]:
+        """Take what is there; False when an end of the line was let go, or time ran out."""
+        if self._ours < 0 or patience <= 0 or not select.select([self._ours], [], [], patience)[0]:
             return False
         try:
             piece = os.read(self._ours, 65536)
