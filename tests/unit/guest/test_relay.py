@@ -35,12 +35,16 @@ def gvproxy_to(port: int) -> Serve:
             asyncio.ensure_future(forward(reader, far_writer)),
             asyncio.ensure_future(forward(far_reader, writer)),
         ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        far_writer.close()
-        writer.close()
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            far_writer.close()
+            writer.close()
+            with suppress(ConnectionError):
+                await far_writer.wait_closed()
 
     return serve
 
@@ -49,7 +53,20 @@ def gvproxy_to(port: int) -> Serve:
 async def relayed(folder: Path, serve: Serve) -> AsyncIterator[Path]:
     """The path of a relay's socket, behind which ``serve`` answers."""
     target = folder / "target.sock"
-    server = await asyncio.start_unix_server(serve, target)
+    served: set[asyncio.Task[None]] = set()
+
+    async def serve_to_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        served.add(task)
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    server = await asyncio.start_unix_server(serve_to_the_end, target)
     relay = Relay(folder / "relayed.sock", target)
     await relay.start()
     try:
@@ -57,6 +74,8 @@ async def relayed(folder: Path, serve: Serve) -> AsyncIterator[Path]:
     finally:
         await relay.stop()
         server.close()
+        async with asyncio.timeout(20):
+            await asyncio.gather(*served, return_exceptions=True)
         assert not (folder / "relayed.sock").exists()
 
 
