@@ -28,12 +28,22 @@ _LONGEST_PATIENCE = 60.0
 
 
 def serve(connection: _socket.socket, where: str) -> None:
-    """Carry one connection to its end, and close it.
+    """Carry one connection to its end, and close it; a goal that cannot be reached is told by that alone.
 
     Raises:
-        RefusedError: it leads nowhere; the connection is the caller's to close then, as after OSError.
-        OSError: the goal cannot be reached.
+        RefusedError: it leads nowhere; the connection is the caller's to close then.
     """
+    try:
+        _carry(connection, where)
+    except OSError:
+        connection.close()
+    except RefusedError as error:
+        if error.code != "gone":
+            raise
+        connection.close()
+
+
+def _carry(connection: _socket.socket, where: str) -> None:
     words = where.split(" ")
     if words == ["listeners"]:
         from cove_guest import listeners

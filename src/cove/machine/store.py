@@ -33,6 +33,7 @@ class StateRecord:
         processes: the supervisor and its children, by role.
         stages: how long each stage of the last start took, in seconds, in order.
         host_cpu: the host's processor that the VMM is bound to, if any.
+        ports: what containers have published, and what they could not, as JSON data.
     """
 
     state: State
@@ -41,6 +42,7 @@ class StateRecord:
     processes: Mapping[str, Identity] = field(default_factory=dict)
     stages: tuple[tuple[str, float], ...] = ()
     host_cpu: int | None = None
+    ports: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -52,6 +54,7 @@ class StateRecord:
             "processes": {role: [one.pid, one.started] for role, one in self.processes.items()},
             "stages": [list(stage) for stage in self.stages],
             "host_cpu": self.host_cpu,
+            "ports": list(self.ports),
         }
 
 
@@ -196,6 +199,7 @@ def _state_from(data: Any) -> StateRecord:
         processes={role: Identity(pid, started) for role, (pid, started) in data["processes"].items()},
         stages=tuple((name, seconds) for name, seconds in data["stages"]),
         host_cpu=data.get("host_cpu"),
+        ports=tuple(data.get("ports", ())),
     )
 
 

@@ -12,14 +12,15 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cove.errors import CoveError, DeadlineError, GuestError, MachineError
 from cove.guest.client import GuestClient
 from cove.guest.relay import Relay
+from cove.host.ports import ephemeral_range
 from cove.machine.bounds import vmm_bounds
 from cove.machine.journal import Journal
 from cove.machine.memory import MemoryFolder
@@ -94,6 +95,7 @@ class Supervisor:
         network: what carries its packets; not started yet.
         front: what serves the engine's API; by default a plain relay.
         companions: what goes on beside it while it runs.
+        before_running: what has to be done between the engine's first answer and the word that the machine runs.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Supervisor:
         *,
         front: Front | None = None,
         companions: Sequence[Companion] = (),
+        before_running: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.paths = paths
         self.plan = plan
@@ -117,6 +120,7 @@ class Supervisor:
         self._vm: Vm | None = None
         self._front = front or Relay(paths.docker_socket, paths.relay_socket)
         self._companions = companions
+        self._before_running = before_running
         self._company: list[asyncio.Task[None]] = []
         self._memory: MemoryFolder | None = None
         self._stop_asked = asyncio.Event()
@@ -127,6 +131,11 @@ class Supervisor:
     def record(self) -> StateRecord:
         """How the machine is."""
         return self._record
+
+    def tell_ports(self, ports: Sequence[Mapping[str, Any]]) -> None:
+        """Record what containers have published."""
+        self._record = replace(self._record, ports=tuple(ports))
+        write_state(self.paths, self._record)
 
     def ask_to_stop(self, deadline: float) -> None:
         """Begin a clean stop that may take ``deadline`` seconds; :attr:`ended` says when it is done."""
@@ -188,16 +197,19 @@ class Supervisor:
             self.journal.begin(stage.name, stage.label)
             await self._await_stage(stage)
             self.journal.end()
+        if self._before_running is not None:
+            await self._before_running()
         self._enter(State.RUNNING, "")
 
     def _runtime(self, memory: Path) -> Runtime:
+        first, last = ephemeral_range(str(self.paths.root))
         return Runtime(
             net_socket=self.paths.network_socket,
             qmp_socket=self.paths.qmp_socket,
             uml_dir=self.paths.uml_dir,
             console_log=self.paths.console_log,
             memory_dir=memory,
-            words=(f"cove.hostname={self.paths.name}",),
+            words=(f"cove.hostname={self.paths.name}", f"cove.ports={first}-{last}"),
             firmware=self.plan.firmware,
             mtu=MTU,
             host_cpu=self.plan.host_cpu,
@@ -330,10 +342,12 @@ class Supervisor:
         if state is not State.STARTING:
             check_transition(self.paths.name, self._record.state, state)
         processes = {} if state in (State.STOPPED, State.FAILED) else self._record.processes
+        ports = () if state in (State.STOPPED, State.FAILED) else self._record.ports
         stages = tuple(self.journal.times) if state is State.RUNNING else self._record.stages
         self._record = StateRecord(
-            state=state, reason=reason, processes=processes, stages=stages, host_cpu=self._record.host_cpu
-        )
+            state=state, reason=reason, processes=processes, stages=stages, host_cpu=self._record.host_cpu,
+            ports=ports,
+        )  # fmt: skip
         if state is State.STARTING:
             self._remember_processes()
         else:
