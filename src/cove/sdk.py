@@ -25,6 +25,7 @@ from cove.system.paths import Home
 if TYPE_CHECKING:
     from cove.guest.client import GuestClient
     from cove.machine.assets import Workshop
+    from cove.machine.resources import Trimmed
 
 Record = stores.Machine
 """All that is recorded of a machine: its spec, its state, its processes."""
@@ -72,6 +73,26 @@ class Client:
         from cove.machine.assets import Workshop
 
         return Workshop(self.home, self.report, self.offline)
+
+    def contexts(self) -> list[dict[str, Any]]:
+        """The docker contexts that Cove made, as JSON data, those of other ``COVE_HOME`` among them.
+
+        Raises:
+            UsageError: nothing says where docker's configuration lies, or it is damaged.
+        """
+        from cove.machine.contexts import context_store
+
+        contexts = context_store(self.home)
+        current = contexts.current()
+        return [
+            {
+                "name": one.name,
+                "machine": one.machine,
+                "docker_host": one.host,
+                "current": one.name == current,
+            }
+            for one in contexts.ours()
+        ]
 
     def cache_sizes(self) -> dict[str, int]:
         """Bytes on the disk of each part of the cache."""
@@ -233,6 +254,70 @@ class Machine:
 
         delete(self.client.store, self.name, force=force, report=self.client.report)
 
+    def set(self, *, cpus: int | None = None, memory: int | None = None, disk: int | None = None) -> list[str]:
+        """Change what it has; what is left out stays. A disk only grows, and at once where the driver can.
+
+        Args:
+            cpus: virtual CPUs.
+            memory: bytes.
+            disk: bytes of the sparse data disk.
+
+        Returns:
+            what a running machine gets at its next start: "cpus", "memory", "disk".
+
+        Raises:
+            UsageError: the host or the driver cannot do it, or the disk would shrink; nothing is changed.
+        """
+        from cove.machine.resources import pending, set_resources
+        from cove.spec.change import SpecChange
+
+        wanted = SpecChange(cpus=cpus, memory=memory, disk=disk)
+        return pending(set_resources(self.client.store, self.name, wanted, self.client.report))
+
+    def trim(self) -> Trimmed:
+        """Give disk space that the guest does not use back to the host.
+
+        Raises:
+            MachineError: it does not run.
+        """
+        from cove.machine.resources import trim
+
+        return trim(self.record)
+
+    def write_context(self) -> str:
+        """Write its docker context again; returns the context's name.
+
+        Raises:
+            ConflictError: the name is taken by a context that is not this machine's.
+            StorageError: docker's configuration cannot be written.
+        """
+        from cove.machine.contexts import context_store, write_context
+
+        return write_context(self.record, context_store(self.client.home)).name
+
+    def use_context(self) -> str:
+        """Make its docker context the current one of the user's docker clients; returns the context's name.
+
+        Raises:
+            ConflictError, StorageError: see :meth:`write_context`.
+            UsageError: docker's config.json is damaged; it is not touched.
+        """
+        from cove.machine.contexts import context_store
+
+        name = self.write_context()
+        context_store(self.client.home).use(name)
+        return name
+
+    def remove_context(self) -> bool:
+        """Remove its docker context until the next start; says whether it was there.
+
+        Raises:
+            StorageError: docker's configuration cannot be written.
+        """
+        from cove.machine.contexts import context_store, remove_context
+
+        return remove_context(self.record.paths, context_store(self.client.home))
+
     def guest(self) -> GuestClient:
         """The agent inside the guest.
 
@@ -298,7 +383,9 @@ class Machine:
 
     def environment(self) -> Mapping[str, str]:
         """What a Docker client needs in its environment to use this machine."""
-        return {"DOCKER_HOST": self.docker_host}
+        from cove.host.shell_env import client_environment
+
+        return client_environment(self.docker_socket)
 
     def shell_lines(self, *, shell: str | None, unset: bool, command: str) -> str:
         """Lines for a shell that set :meth:`environment`, for ``eval``."""

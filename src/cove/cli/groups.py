@@ -7,7 +7,7 @@ import difflib
 
 import click
 
-from cove.cli import lifecycle, report, use
+from cove.cli import contexts, lifecycle, report, resources, use
 
 
 class OrderedGroup(click.Group):
@@ -46,11 +46,14 @@ COMMANDS: list[click.Command] = [
     lifecycle.stop,
     lifecycle.restart,
     lifecycle.delete,
+    resources.set_,
+    resources.trim,
     report.list_,
     report.status,
     report.inspect,
     report.logs,
     report.env,
+    contexts.context,
     report.version,
     report.explain,
     report.cache,

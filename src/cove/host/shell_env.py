@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lines of ``cove env``: variables for the user's shell. Pure."""
+"""The lines of ``cove env``: what Docker's clients read, as variables for the user's shell. Pure.
+
+``DOCKER_HOST`` alone is read by docker, compose, buildx, docker-py and aiodocker. Testcontainers starts a
+container of its own (ryuk) that mounts the engine's socket by the path it has on the host; that path means
+nothing in the guest, so ``TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE`` names the guest's own. Its
+``TESTCONTAINERS_HOST_OVERRIDE`` is not needed: published ports are on the host's loopback, where it looks.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,17 @@ from pathlib import PurePath
 from typing import Literal
 
 Shell = Literal["posix", "fish"]
+
+SOCKET_IN_GUEST = "/var/run/docker.sock"
+"""The engine's socket inside the guest: what a container mounts to use the engine."""
+
+
+def client_environment(socket: PurePath) -> dict[str, str]:
+    """What Docker's clients need in their environment to use the engine behind ``socket``."""
+    return {
+        "DOCKER_HOST": f"unix://{socket}",
+        "TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE": SOCKET_IN_GUEST,
+    }
 
 
 def shell_of(program: str | None) -> Shell:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from cove.errors import ConflictError
 from cove.events import Note, stage
 from cove.machine.assets import Workshop
+from cove.machine.contexts import publish
 from cove.machine.store import Machine, Store
 from cove.spec.facts import HostFacts
 from cove.spec.fill import fill
@@ -34,6 +35,7 @@ def create(store: Store, request: MachineRequest, workshop: Workshop) -> Machine
     machine = store.create(spec)
     accel = f"/{spec.accel}" if spec.accel != "none" else ""
     workshop.report(Note(f"Created the machine {spec.name}: driver {spec.driver}{accel} ({reason})"))
+    publish(machine, store.home, workshop.report)
     return machine
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cove.host.contexts import context_name
+from cove.machine.resources import pending
 from cove.machine.store import Machine
 from cove.system.files import allocated
 
@@ -29,11 +31,12 @@ def describe(machine: Machine) -> dict[str, Any]:
             "allocated": allocated(paths.data_disk) if paths.data_disk.exists() else 0,
             "path": str(paths.data_disk),
         },
+        "pending": pending(machine),
+        "context": context_name(machine.name),
         "image": machine.image,
         "docker_host": f"unix://{paths.docker_socket}",
         "folder": str(paths.root),
         "processes": {role: process.pid for role, process in record.processes.items()},
         "stages": [{"name": name, "seconds": seconds} for name, seconds in record.stages],
         "host_cpu": record.host_cpu,
-        "ports": [dict(port) for port in record.ports],
     }

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cove.host import docker_args, docker_config
@@ -46,11 +46,6 @@ def docker_command(machine: Machine, args: Sequence[str], workshop: Workshop) ->
     docker = toolbox.command("docker")
     env = docker_config.environment(machine.paths.docker_socket, home.docker_config)
     return Command((*docker.argv, *args), {**docker.env, **env})
-
-
-def client_environment(machine: Machine) -> Mapping[str, str]:
-    """What any Docker client needs in its environment to use the machine."""
-    return {"DOCKER_HOST": f"unix://{machine.paths.docker_socket}"}
 
 
 def _read(path: str) -> str | None:

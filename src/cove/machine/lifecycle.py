@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from cove.errors import ConflictError, MachineError
-from cove.events import Report, StageBegun, StageEnded, stage
+from cove.events import Report, StageBegun, StageEnded, silent, stage
 from cove.machine.assets import Workshop
 from cove.machine.client import SupervisorClient, error_from
+from cove.machine.contexts import publish, withdraw
 from cove.machine.drivers import driver_named
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.placement import choose_host_cpu
@@ -20,7 +21,7 @@ from cove.machine.plan import LaunchPlan
 from cove.machine.state import ALIVE
 from cove.machine.store import Machine, Store, observe
 from cove.spec.facts import choose_memory_place
-from cove.system.files import locked, make_sparse, try_lock, write_json
+from cove.system.files import grow_sparse, locked, make_sparse, try_lock, write_json
 from cove.system.paths import MachinePaths
 from cove.system.probe import host_facts
 from cove.system.process import Command, detach
@@ -54,6 +55,8 @@ def start(store: Store, name: str, workshop: Workshop) -> Machine:
             _launch(paths, plan, lock)
         finally:
             os.close(lock)
+        # it may have been made before there were contexts, or have lost its own; its creation told of problems
+        publish(machine, store.home, silent)
         try:
             _follow(paths, workshop.report)
         except KeyboardInterrupt:
@@ -108,6 +111,7 @@ def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
             store.remove(paths)
         finally:
             os.close(lock)
+    withdraw(paths, store.home, report)
 
 
 def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
@@ -124,6 +128,7 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
     store.set_image(machine, guest.id)
     if not machine.paths.data_disk.exists():
         make_sparse(machine.paths.data_disk, spec.disk)
+    grow_sparse(machine.paths.data_disk, spec.disk)  # the guest fits its file system to it
     return LaunchPlan(
         spec=spec,
         boot=BootFiles(

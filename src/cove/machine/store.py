@@ -165,6 +165,10 @@ class Store:
         """Record the guest image that the machine starts with."""
         self._write(machine.paths, machine.spec, machine.created, image)
 
+    def set_spec(self, machine: Machine, spec: MachineSpec) -> None:
+        """Record what the machine shall be from its next start on."""
+        self._write(machine.paths, spec, machine.created, machine.image)
+
     def remove(self, paths: MachinePaths) -> None:
         """Remove everything of a machine that does not run, its data disk among it."""
         # machine.json goes first: a half-removed folder is not listed, and a new machine may take its place

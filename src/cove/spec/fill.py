@@ -45,14 +45,19 @@ def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
         driver=choice.driver,
         accel=choice.accel,
         cpus=default_cpus if request.cpus is None else request.cpus,
-        memory=_whole_pages(default_memory if request.memory is None else request.memory),
-        disk=_whole_pages(DEFAULT_DISK if request.disk is None else request.disk),
+        memory=whole_pages(default_memory if request.memory is None else request.memory),
+        disk=whole_pages(DEFAULT_DISK if request.disk is None else request.disk),
     )
-    _check(spec, facts)
+    check(spec, facts)
     return spec, choice.reason
 
 
-def _check(spec: MachineSpec, facts: HostFacts) -> None:
+def check(spec: MachineSpec, facts: HostFacts) -> None:
+    """Check what needs more than one value.
+
+    Raises:
+        UsageError: some values do not fit together or not to this host; the details name all of them.
+    """
     problems: list[str] = []
     hints: list[str] = []
     if spec.driver == "uml" and spec.cpus > 1:
@@ -78,6 +83,6 @@ def _check(spec: MachineSpec, facts: HostFacts) -> None:
         )
 
 
-def _whole_pages(size: int) -> int:
-    # QEMU takes memory in whole pages only, and a disk must be whole sectors
+def whole_pages(size: int) -> int:
+    """The size in bytes, rounded down: QEMU takes memory in whole pages only, and a disk must be whole sectors."""
     return size // _PAGE * _PAGE

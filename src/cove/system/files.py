@@ -187,6 +187,20 @@ def make_sparse(path: Path, size: int) -> None:
             os.close(handle)
 
 
+def grow_sparse(path: Path, size: int) -> bool:
+    """Make ``path`` at least ``size`` bytes long without using disk space; says whether it grew. Never shrinks it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: the file system takes no file of this size, or the file cannot be written.
+    """
+    with storage_errors(f"growing {path.name}"):
+        if path.stat().st_size >= size:
+            return False
+        os.truncate(path, size)
+    return True
+
+
 def allocated(path: Path) -> int:
     """Bytes that ``path``, a file or a folder with all below it, really takes on the disk."""
     total = 0

@@ -92,6 +92,7 @@ class Capabilities:
         suspend: write the running machine to disk and go on later.
         clone: start copies of a suspended machine.
         balloon: give memory that the guest does not need back to the host.
+        grow_disk: make the data disk of a running machine larger.
     """
 
     accels: tuple[Accel, ...]
@@ -100,6 +101,7 @@ class Capabilities:
     suspend: bool = False
     clone: bool = False
     balloon: bool = False
+    grow_disk: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +183,18 @@ class Vmm(Protocol):
 
         Raises:
             ToolError: the program cannot be started.
+        """
+
+    async def grow_disk(self, monitor: Path, size: int) -> None:
+        """Make the data disk of a running machine larger, its file included; from any process.
+
+        Args:
+            monitor: the VMM's monitor, :attr:`Runtime.qmp_socket`.
+            size: bytes it shall have.
+
+        Raises:
+            UnsupportedError: the driver cannot.
+            MachineError: the VMM does not answer or refused.
         """
 
 

@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 
 from cove.spec.machine import Driver, MachineSpec
 from cove.system.process import Command, Identity
@@ -61,6 +62,10 @@ class Fake:
         console = Console(ConsoleLog(runtime.console_log), on_console)
         console.write(" ".join(command.argv))
         return FakeVm(self, console, self._stages, self._exit_code)
+
+    async def grow_disk(self, monitor: Path, size: int) -> None:  # noqa: ARG002
+        """Refused: there is no disk."""
+        raise unsupported(self.name, "grow the disk of a running machine")
 
 
 class FakeVm:

@@ -5,19 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from cove.spec.machine import Driver, MachineSpec
 from cove.system.process import Command
 from cove.vmm.base import BootFiles, Capabilities, OnConsole, Runtime, Vm
 from cove.vmm.process_vm import start_process
-from cove.vmm.qemu_argv import qemu_command
+from cove.vmm.qemu_argv import DATA_NODE, qemu_command
 
 
 class Qemu:
     """Runs machines in QEMU; see :class:`cove.vmm.base.Vmm`."""
 
     name: Driver = "qemu"
-    capabilities = Capabilities(accels=("kvm", "tcg"), smp=True, power_button=True, balloon=True)
+    capabilities = Capabilities(
+        accels=("kvm", "tcg"), smp=True, power_button=True, balloon=True, grow_disk=True
+    )
     needs = ("qemu",)
 
     def command(
@@ -31,6 +34,12 @@ class Qemu:
         runtime.qmp_socket.unlink(missing_ok=True)
         button = partial(_press, runtime)
         return await start_process(command, runtime, on_console, name="QEMU", button=button)
+
+    async def grow_disk(self, monitor: Path, size: int) -> None:
+        """Make the data disk of a running machine larger; see :class:`cove.vmm.base.Vmm`."""
+        from cove.vmm.qmp import qmp
+
+        await qmp(monitor, "block_resize", {"node-name": DATA_NODE, "size": size})
 
 
 async def _press(runtime: Runtime) -> None:

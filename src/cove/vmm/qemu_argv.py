@@ -17,6 +17,9 @@ from cove.vmm.base import BootFiles, Runtime, unsupported
 
 PROGRAM = "qemu-system-x86_64"
 
+DATA_NODE = "data"
+"""The block node of the data disk, for QEMU's monitor."""
+
 CMDLINE_LIMIT = 2047
 """Bytes of the kernel's command line on x86 (COMMAND_LINE_SIZE, with the final NUL)."""
 
@@ -118,9 +121,9 @@ def _disks(boot: BootFiles) -> list[str]:
         "-blockdev", f"driver=file,node-name=root-file,filename={root},read-only=on",
         "-blockdev", "driver=raw,node-name=root,file=root-file,read-only=on",
         "-device", "virtio-blk-pci,drive=root,serial=cove-root",
-        "-blockdev", f"driver=file,node-name=data-file,filename={data},discard=unmap,aio=threads",
-        "-blockdev", "driver=raw,node-name=data,file=data-file,discard=unmap,detect-zeroes=unmap",
-        "-device", "virtio-blk-pci,drive=data,serial=cove-data,write-cache=on",
+        "-blockdev", f"driver=file,node-name={DATA_NODE}-file,filename={data},discard=unmap,aio=threads",
+        "-blockdev", f"driver=raw,node-name={DATA_NODE},file={DATA_NODE}-file,discard=unmap,detect-zeroes=unmap",
+        "-device", f"virtio-blk-pci,drive={DATA_NODE},serial=cove-data,write-cache=on",
     ]  # fmt: skip
 
 

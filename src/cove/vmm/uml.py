@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from cove.spec.machine import Driver, MachineSpec
 from cove.system.files import private_folder, remove_tree
 from cove.system.process import Command
-from cove.vmm.base import BootFiles, Capabilities, OnConsole, Runtime, Vm
+from cove.vmm.base import BootFiles, Capabilities, OnConsole, Runtime, Vm, unsupported
 from cove.vmm.mconsole import mconsole
 from cove.vmm.process_vm import start_process
 from cove.vmm.uml_argv import mconsole_socket, uml_command
@@ -36,6 +37,12 @@ class Uml:
             private_folder(runtime.memory_dir)
         button = partial(_press, runtime)
         return await start_process(command, runtime, on_console, name="User-Mode Linux", button=button)
+
+    async def grow_disk(self, monitor: Path, size: int) -> None:  # noqa: ARG002
+        """Refused: the kernel reads the size of a disk once, when it opens it."""
+        raise unsupported(
+            self.name, "grow the disk of a running machine", hint="It grows at the machine's next start."
+        )
 
 
 async def _press(runtime: Runtime) -> None:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands for what a machine has: set, trim."""
+
+from __future__ import annotations
+
+import click
+
+from cove.cli import output
+from cove.cli.context import Session
+from cove.cli.lifecycle import JSON, NAME
+from cove.errors import UsageError
+from cove.units import format_size, parse_size
+
+
+@click.command("set")
+@NAME
+@click.option("-c", "--cpus", type=int, metavar="N", help="Virtual CPUs.")
+@click.option("--memory", metavar="SIZE", help="Memory: 4G, 1536M; a bare number is GiB.")
+@click.option("-d", "--disk", metavar="SIZE", help="Data disk: 128G; a bare number is GiB. It only grows.")
+@JSON
+@click.pass_obj
+def set_(
+    session: Session, name: str | None, cpus: int | None, memory: str | None, disk: str | None, as_json: bool
+) -> None:
+    """Change a machine's CPUs, memory or disk.
+
+    A running machine gets them at its next start; under qemu the disk grows at once.
+    """
+    if cpus is None and memory is None and disk is None:
+        raise UsageError("nothing was given to change", hint="Give --cpus, --memory or --disk.")
+    machine = session.pick(name)
+    pending = machine.set(
+        cpus=cpus,
+        memory=parse_size(memory, default_unit="g") if memory else None,
+        disk=parse_size(disk, default_unit="g") if disk else None,
+    )
+    session.close()
+    if as_json:
+        output.as_json(machine.inspect())
+    elif pending:
+        output.talk(
+            f"{machine.name} gets its {' and '.join(pending)} at its next start: cove restart {machine.name}"
+        )
+
+
+@click.command()
+@NAME
+@JSON
+@click.pass_obj
+def trim(session: Session, name: str | None, as_json: bool) -> None:
+    """Give disk space that a machine does not use any more back to this host."""
+    done = session.pick(name).trim()
+    if as_json:
+        output.as_json({"told": done.told, "freed": done.freed, "allocated": done.allocated})
+    else:
+        output.data(
+            f"Total reclaimed space: {format_size(done.freed)}; the disk takes {format_size(done.allocated)}"
+        )

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Change what a machine has, grow its disk, and give back to the host what its file system does not use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+from cove.errors import CommandError, MachineError
+from cove.events import Report, stage
+from cove.guest.client import GuestClient
+from cove.machine.drivers import driver_named
+from cove.machine.store import Machine, Store
+from cove.spec.change import SpecChange, change
+from cove.spec.machine import MachineSpec
+from cove.system.files import allocated, locked, read_json
+from cove.system.probe import host_facts
+
+_LOCK_DEADLINE = 60.0
+_RESIZE_DEADLINE = 120.0
+_TRIM_DEADLINE = 600.0
+_DATA = "/var/lib"
+_RESOURCES = ("cpus", "memory", "disk")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trimmed:
+    """What came of a trim.
+
+    Args:
+        told: bytes that the guest's file system reported as unused, also those that never were used.
+        freed: bytes that the data disk takes less on the host's disk now.
+        allocated: bytes that it takes still.
+    """
+
+    told: int
+    freed: int
+    allocated: int
+
+
+def set_resources(store: Store, name: str, wanted: SpecChange, report: Report) -> Machine:
+    """Change a machine's CPUs, memory or disk, from its next start on; a disk grows at once where it can.
+
+    Raises:
+        NotFoundError: there is no such machine.
+        UsageError: the host or the driver cannot do it, or the disk would shrink; nothing is changed.
+        MachineError, CommandError: the running machine's disk did not grow; it will at the next start.
+    """
+    paths = store.find(name)
+    with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=_LOCK_DEADLINE):
+        machine = store.load(name)
+        spec = change(machine.spec, wanted, host_facts(os.environ))
+        store.set_spec(machine, spec)
+        grows = spec.disk > machine.spec.disk
+        if grows and machine.running and driver_named(spec.driver).capabilities.grow_disk:
+            with stage(report, "disk", "Growing the disk"):
+                _grow_online(machine, spec)
+    return store.load(name)
+
+
+def pending(machine: Machine) -> list[str]:
+    """The resources that a running machine gets only at its next start."""
+    if not machine.running:
+        return []
+    launched = (read_json(machine.paths.launch) or {}).get("spec", {})
+    wanted = machine.spec.to_dict()
+    waiting = [name for name in _RESOURCES if launched.get(name, wanted[name]) != wanted[name]]
+    # a disk that grew meanwhile has its size already
+    has_disk = (
+        machine.paths.data_disk.exists() and machine.paths.data_disk.stat().st_size >= machine.spec.disk
+    )
+    return [name for name in waiting if not (name == "disk" and has_disk)]
+
+
+def trim(machine: Machine) -> Trimmed:
+    """Give the blocks that the guest's file system does not use back to the host.
+
+    Raises:
+        MachineError: the machine does not run.
+        GuestError, DeadlineError: the guest could not do it.
+    """
+    if not machine.running:
+        raise MachineError(f"{machine.name} is {machine.record.state}", hint=f"cove start {machine.name}")
+    disk = machine.paths.data_disk
+    before = allocated(disk)
+    told = GuestClient(machine.paths.agent_socket).call("trim", deadline=_TRIM_DEADLINE)["bytes"]
+    after = allocated(disk)
+    return Trimmed(told=int(told), freed=max(0, before - after), allocated=after)
+
+
+def _grow_online(machine: Machine, spec: MachineSpec) -> None:
+    """Grow the device of a running machine, then the file system on it."""
+    asyncio.run(driver_named(spec.driver).grow_disk(machine.paths.qmp_socket, spec.disk))
+    guest = GuestClient(machine.paths.agent_socket)
+    (device,) = {entry["source"] for entry in guest.call("mounts")["mounts"] if entry["target"] == _DATA}
+    argv = ["resize2fs", device]
+    done = guest.exec(argv, deadline=_RESIZE_DEADLINE)
+    if done.code != 0:
+        raise CommandError(
+            "growing the file system in the guest failed",
+            argv=argv,
+            returncode=done.code,
+            output=(done.stdout + done.stderr).decode(errors="replace"),
+        )

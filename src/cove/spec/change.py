@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Change what a machine has: the same checks as for a new one, and a disk only grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cove.errors import UsageError
+from cove.spec.facts import HostFacts
+from cove.spec.fill import check, whole_pages
+from cove.spec.machine import MachineSpec
+from cove.units import format_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecChange:
+    """What is to become of a machine; None leaves things as they are.
+
+    Args:
+        cpus: virtual CPUs.
+        memory: bytes of guest memory.
+        disk: bytes of the data disk.
+    """
+
+    cpus: int | None = None
+    memory: int | None = None
+    disk: int | None = None
+
+
+def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSpec:
+    """The machine after a change.
+
+    Raises:
+        UsageError: the host or the driver cannot do it, or the disk would shrink; the details name all reasons.
+    """
+    disk = spec.disk if wanted.disk is None else whole_pages(wanted.disk)
+    if disk < spec.disk:
+        raise UsageError(
+            f"the disk of {spec.name} has {format_size(spec.disk)} and cannot shrink to {format_size(disk)}",
+            hint="It is sparse: it takes only what is in it, and 'cove trim' gives back what was deleted.",
+        )
+    changed = replace(
+        spec,
+        cpus=spec.cpus if wanted.cpus is None else wanted.cpus,
+        memory=spec.memory if wanted.memory is None else whole_pages(wanted.memory),
+        disk=disk,
+    )
+    check(changed, facts)
+    return changed
