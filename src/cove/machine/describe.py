@@ -39,4 +39,5 @@ def describe(machine: Machine) -> dict[str, Any]:
         "processes": {role: process.pid for role, process in record.processes.items()},
         "stages": [{"name": name, "seconds": seconds} for name, seconds in record.stages],
         "host_cpu": record.host_cpu,
+        "ports": [dict(port) for port in record.ports],
     }

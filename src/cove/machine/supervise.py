@@ -14,11 +14,14 @@ from pathlib import Path
 
 from aiohttp import web
 
+from cove.guest.relay import Tunnel
 from cove.machine.api import application
 from cove.machine.bounds import network_bounds
 from cove.machine.clock import ClockKeeper
 from cove.machine.drivers import driver_named
+from cove.machine.front import front
 from cove.machine.plan import LaunchPlan
+from cove.machine.ports import PortKeeper
 from cove.machine.supervisor import MTU, Supervisor
 from cove.net.gvproxy import Gvproxy
 from cove.system.files import read_json
@@ -37,8 +40,17 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         log=paths.gvproxy_log,
         confinement=network_bounds(plan, paths),
     )
-    companions = [ClockKeeper(paths.agent_socket)]
-    supervisor = Supervisor(paths, plan, driver_named(plan.spec.driver), network, companions=companions)
+    keeper = PortKeeper(Tunnel(paths.relay_socket))
+    supervisor = Supervisor(
+        paths,
+        plan,
+        driver_named(plan.spec.driver),
+        network,
+        front=front(paths, keeper),
+        companions=[ClockKeeper(paths.agent_socket), keeper],
+        before_running=keeper.prepare,
+    )
+    keeper.report = supervisor.tell_ports
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.ask_to_stop, 30.0)
