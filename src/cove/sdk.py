@@ -145,6 +145,8 @@ class MachineCollection:
         cpus: int | None = None,
         memory: int | None = None,
         disk: int | None = None,
+        mounts: Sequence[str] = (),
+        mount_none: bool = False,
     ) -> Machine:
         """Create a machine. It is not started, and takes no disk space to speak of until then.
 
@@ -155,15 +157,26 @@ class MachineCollection:
             cpus: virtual CPUs.
             memory: bytes.
             disk: bytes of the sparse data disk.
+            mounts: folders to share beside the user's home, each ``PATH``, ``PATH:ro`` or ``PATH:rw``.
+            mount_none: share only ``mounts``, not the home.
 
         Raises:
             ConflictError: there is a machine of this name.
             UsageError, UnsupportedError: it cannot be made like this on this host.
         """
         from cove.machine.creation import create
+        from cove.machine.shares import choose_shares
         from cove.spec.machine import MachineRequest
 
-        request = MachineRequest(name=name, driver=driver, accel=accel, cpus=cpus, memory=memory, disk=disk)
+        request = MachineRequest(
+            name=name,
+            driver=driver,
+            accel=accel,
+            cpus=cpus,
+            memory=memory,
+            disk=disk,
+            shares=choose_shares(mounts, nothing=mount_none, home=self._client.home, env=os.environ),
+        )
         create(self._client.store, request, self._client.workshop())
         return Machine(self._client, name)
 
@@ -254,7 +267,9 @@ class Machine:
 
         delete(self.client.store, self.name, force=force, report=self.client.report)
 
-    def set(self, *, cpus: int | None = None, memory: int | None = None, disk: int | None = None) -> list[str]:
+    def set(
+        self, *, cpus: int | None = None, memory: int | None = None, disk: int | None = None
+    ) -> list[str]:
         """Change what it has; what is left out stays. A disk only grows, and at once where the driver can.
 
         Args:

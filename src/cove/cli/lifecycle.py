@@ -29,6 +29,14 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as
 @click.option(
     "-d", "--disk", metavar="SIZE", help="Data disk, sparse: 64G; a bare number is GiB (default: 64G)."
 )
+@click.option(
+    "--mount",
+    "mounts",
+    multiple=True,
+    metavar="PATH[:ro]",
+    help="Share this folder too, beside your home; repeatable.",
+)
+@click.option("--mount-none", is_flag=True, help="Share nothing but what --mount names, not even your home.")
 @click.option("--start", "start_it", is_flag=True, help="Start it at once.")
 @JSON
 @click.pass_obj
@@ -40,6 +48,8 @@ def create(
     cpus: int | None,
     memory: str | None,
     disk: str | None,
+    mounts: tuple[str, ...],
+    mount_none: bool,
     start_it: bool,
     as_json: bool,
 ) -> None:
@@ -51,6 +61,8 @@ def create(
         cpus=cpus,
         memory=parse_size(memory, default_unit="g") if memory else None,
         disk=parse_size(disk, default_unit="g") if disk else None,
+        mounts=mounts,
+        mount_none=mount_none,
     )
     if start_it:
         machine.start()

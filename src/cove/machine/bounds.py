@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cove.machine.plan import LaunchPlan
+from cove.spec.shares import Share
 from cove.system.confine import Confinement
 from cove.system.paths import MachinePaths
 from cove.system.process import Command
@@ -36,6 +37,17 @@ def network_bounds(plan: LaunchPlan, paths: MachinePaths) -> Confinement:
         Path("/sys/kernel/mm/transparent_hugepage"),
     )
     return Confinement(read=read, write=(paths.net_dir, *_DEVICES), connect_tcp=True)
+
+
+def share_bounds(plan: LaunchPlan, share: Share) -> Confinement:
+    """A share daemon: its program, and its folder to read or write; Cove's own files in it are hidden."""
+    folder = (Path(share.path),)
+    read = (*_programs(plan.tools["virtiofsd"]), Path("/proc"))
+    return Confinement(
+        read=read if share.writable else (*read, *folder),
+        write=(*_DEVICES, *(folder if share.writable else ())),
+        hide=tuple(plan.hidden.values()),
+    )
 
 
 def _programs(command: Command) -> Iterable[Path]:

@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-from cove.errors import ConflictError, MachineError
+from cove.errors import ConflictError, DeadlineError, MachineError
 from cove.events import Report, StageBegun, StageEnded, silent, stage
 from cove.machine.assets import Workshop
 from cove.machine.client import SupervisorClient, error_from
@@ -18,6 +18,7 @@ from cove.machine.drivers import driver_named
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.placement import choose_host_cpu
 from cove.machine.plan import LaunchPlan
+from cove.machine.shares import check_present, hidden_folders
 from cove.machine.state import ALIVE
 from cove.machine.store import Machine, Store, observe
 from cove.spec.facts import choose_memory_place
@@ -33,6 +34,7 @@ STOP_DEADLINE = 30.0
 _STAGE_DEADLINE = 300.0
 _LOCK_DEADLINE = 60.0
 _ABANDON_DEADLINE = 10.0
+_CLEAR_DEADLINE = 2.0
 
 
 def start(store: Store, name: str, workshop: Workshop) -> Machine:
@@ -117,10 +119,11 @@ def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
 def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
     """Everything a start needs, as data; what is missing is fetched and built."""
     spec = machine.spec
+    check_present(spec.shares)
     driver = driver_named(spec.driver)
     tools: dict[str, Command] = {}
     firmware: list[Path] = []
-    for group in (*driver.needs, "net"):
+    for group in (*driver.needs, "net", *(["share"] if spec.shares else [])):
         toolbox = workshop.toolbox(group)
         tools |= {program.name: toolbox.command(program.name) for program in toolbox.group.programs}
         firmware += toolbox.firmware
@@ -142,6 +145,7 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
         firmware=tuple(firmware),
         memory_dir=choose_memory_place(host_facts(os.environ), spec.memory, machine.paths.vm_dir),
         host_cpu=choose_host_cpu(spec),
+        hidden=hidden_folders(spec.shares, store.home),
     )
 
 
@@ -209,10 +213,9 @@ def _abandon(machine: Machine) -> None:
 
 
 def _clear_dead(paths: MachinePaths) -> None:
-    handle = try_lock(paths.lock)
-    if handle is None:
-        return  # someone starts it right now
     try:
-        clear_leftovers(paths)
-    finally:
-        os.close(handle)
+        # a process that is just being started may hold a copy of the dead one's lock for a moment
+        with locked(paths.lock, waiting_for=f"starting {paths.name}", deadline=_CLEAR_DEADLINE):
+            clear_leftovers(paths)
+    except DeadlineError:
+        return  # someone starts it right now, and clears it first

@@ -7,7 +7,7 @@ So the supervisor needs neither archive nor toolbox, and what it was told can be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class LaunchPlan:
         firmware: folders with QEMU's firmware.
         memory_dir: where the file lies that is the guest's memory.
         host_cpu: the host's processor to bind the VMM to, if the driver gains from it.
+        hidden: folders in shares that the guest must not see: their path there, and the real one on the host.
     """
 
     spec: MachineSpec
@@ -35,6 +36,7 @@ class LaunchPlan:
     firmware: tuple[Path, ...]
     memory_dir: Path
     host_cpu: int | None
+    hidden: Mapping[str, Path] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -54,6 +56,7 @@ class LaunchPlan:
             "firmware": [str(path) for path in self.firmware],
             "memory_dir": str(self.memory_dir),
             "host_cpu": self.host_cpu,
+            "hidden": {path: str(real) for path, real in self.hidden.items()},
         }
 
     @classmethod
@@ -73,4 +76,5 @@ class LaunchPlan:
             firmware=tuple(Path(path) for path in data["firmware"]),
             memory_dir=Path(data["memory_dir"]),
             host_cpu=data["host_cpu"],
+            hidden={path: Path(real) for path, real in data.get("hidden", {}).items()},
         )

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from cove.guest.relay import Tunnel
 from cove.machine.api import application
-from cove.machine.bounds import network_bounds
+from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
 from cove.machine.drivers import driver_named
 from cove.machine.front import front
@@ -24,8 +24,10 @@ from cove.machine.plan import LaunchPlan
 from cove.machine.ports import PortKeeper
 from cove.machine.supervisor import MTU, Supervisor
 from cove.net.gvproxy import Gvproxy
+from cove.spec.shares import tag
 from cove.system.files import read_json
 from cove.system.paths import MachinePaths
+from cove.vmm.virtiofsd import ShareDaemon
 
 
 async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
@@ -40,6 +42,18 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         log=paths.gvproxy_log,
         confinement=network_bounds(plan, paths),
     )
+    shares = [
+        ShareDaemon(
+            plan.tools["virtiofsd"],
+            driver=plan.spec.driver,
+            share=share,
+            tag=tag(number),
+            socket_path=paths.share_dir / f"{number}.sock",
+            log=paths.share_log,
+            confinement=share_bounds(plan, share),
+        )
+        for number, share in enumerate(plan.spec.shares)
+    ]
     keeper = PortKeeper(Tunnel(paths.relay_socket))
     supervisor = Supervisor(
         paths,
@@ -49,6 +63,7 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         front=front(paths, keeper),
         companions=[ClockKeeper(paths.agent_socket), keeper],
         before_running=keeper.prepare,
+        shares=shares,
     )
     keeper.report = supervisor.tell_ports
     loop = asyncio.get_running_loop()

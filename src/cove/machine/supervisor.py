@@ -28,6 +28,7 @@ from cove.machine.plan import LaunchPlan
 from cove.machine.stages import GUEST_STAGES, GaveUp, Reached, Stage, parse_console
 from cove.machine.state import State, check_transition
 from cove.machine.store import StateRecord, read_state, write_state
+from cove.spec.shares import kernel_words
 from cove.system.files import private_folder
 from cove.system.paths import MachinePaths
 from cove.system.process import Identity
@@ -78,6 +79,26 @@ class Front(Protocol):
         """Listen no more, and close what is open."""
 
 
+class ShareServer(Protocol):
+    """What a supervisor needs of :class:`cove.vmm.virtiofsd.ShareDaemon`."""
+
+    tag: str
+    socket_path: Path
+
+    @property
+    def identity(self) -> Identity | None:
+        """Its process, once it was started."""
+
+    async def start(self) -> None:
+        """Start it; the VMM can connect then."""
+
+    async def wait(self) -> str:
+        """Wait for its end; returns its last words."""
+
+    async def stop(self) -> None:
+        """End it; not running is fine."""
+
+
 class Companion(Protocol):
     """Work that goes on beside a running machine. One that fails is logged; the machine goes on."""
 
@@ -95,6 +116,7 @@ class Supervisor:
         network: what carries its packets; not started yet.
         front: what serves the engine's API; by default a plain relay.
         companions: what goes on beside it while it runs.
+        shares: what serves the host's folders to it, in the order of their tags.
         before_running: what has to be done between the engine's first answer and the word that the machine runs.
     """
 
@@ -107,6 +129,7 @@ class Supervisor:
         *,
         front: Front | None = None,
         companions: Sequence[Companion] = (),
+        shares: Sequence[ShareServer] = (),
         before_running: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.paths = paths
@@ -120,6 +143,7 @@ class Supervisor:
         self._vm: Vm | None = None
         self._front = front or Relay(paths.docker_socket, paths.relay_socket)
         self._companions = companions
+        self._shares = shares
         self._before_running = before_running
         self._company: list[asyncio.Task[None]] = []
         self._memory: MemoryFolder | None = None
@@ -187,6 +211,8 @@ class Supervisor:
         await self._network.expose_unix(self.paths.relay_socket, RELAY_PORT)
         await self._network.expose_unix(self.paths.agent_socket, CONTROL_PORT)
         await self._front.start()
+        for share in self._shares:
+            await share.start()
         self.journal.end()
         command = self._driver.command(self.plan.spec, self.plan.boot, runtime, self.plan.tools)
         runtime = replace(runtime, confinement=vmm_bounds(self.plan, self.paths, command, runtime.memory_dir))
@@ -209,7 +235,12 @@ class Supervisor:
             uml_dir=self.paths.uml_dir,
             console_log=self.paths.console_log,
             memory_dir=memory,
-            words=(f"cove.hostname={self.paths.name}", f"cove.ports={first}-{last}"),
+            words=(
+                f"cove.hostname={self.paths.name}",
+                f"cove.ports={first}-{last}",
+                *kernel_words(self.plan.spec.shares, self.plan.hidden),
+            ),
+            shares=tuple(share.socket_path for share in self._shares),
             firmware=self.plan.firmware,
             mtu=MTU,
             host_cpu=self.plan.host_cpu,
@@ -255,16 +286,19 @@ class Supervisor:
         )
 
     async def _end_of_child(self) -> str:
-        """Wait until the VMM or gvproxy ends; returns why, for people."""
+        """Wait until the VMM, gvproxy or a share daemon ends; returns why, for people."""
         assert self._vm is not None  # noqa: S101  (it is started before anyone waits)
         vm = asyncio.ensure_future(self._vm.wait())
-        network = asyncio.ensure_future(self._network.wait())
+        others = {asyncio.ensure_future(self._network.wait()): "gvproxy"}
+        others |= {asyncio.ensure_future(share.wait()): f"the share {share.tag}" for share in self._shares}
         try:
-            await asyncio.wait({vm, network}, return_when=asyncio.FIRST_COMPLETED)
-            return vm.result().reason if vm.done() else f"gvproxy ended: {network.result()}"
+            await asyncio.wait({vm, *others}, return_when=asyncio.FIRST_COMPLETED)
+            if vm.done():
+                return vm.result().reason
+            return next(f"{name} ended: {task.result()}" for task, name in others.items() if task.done())
         finally:
-            vm.cancel()
-            network.cancel()
+            for task in (vm, *others):
+                task.cancel()
 
     async def _watch(self) -> None:
         """Wait for the end of a running machine.
@@ -323,6 +357,8 @@ class Supervisor:
         if self._vm is not None:
             await self._vm.kill()
         await self._network.stop()
+        for share in self._shares:
+            await share.stop()
         if self._memory is not None:
             self._memory.remove()
         for path in self.paths.sockets:
@@ -333,6 +369,9 @@ class Supervisor:
         processes = {"supervisor": Identity.of(os.getpid()) or Identity(os.getpid(), "")}
         if self._network.identity is not None:
             processes["gvproxy"] = self._network.identity
+        for share in self._shares:
+            if share.identity is not None:
+                processes[f"share-{share.tag}"] = share.identity
         if self._vm is not None:
             processes["vmm"] = self._vm.identity
         self._record = replace(self._record, processes=processes, host_cpu=self.plan.host_cpu)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from cove.spec.reading import Fields
+from cove.spec.shares import Share, read_shares
 from cove.units import GIB, MIB
 
 SPEC_VERSION = 1
@@ -40,6 +41,7 @@ class MachineRequest:
         cpus: virtual CPUs, None for the driver's default.
         memory: bytes of guest memory, None for the default.
         disk: bytes of the sparse data disk, None for the default.
+        shares: the host's folders that its guest sees.
     """
 
     name: str
@@ -48,6 +50,7 @@ class MachineRequest:
     cpus: int | None = None
     memory: int | None = None
     disk: int | None = None
+    shares: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class MachineSpec:
         memory: bytes of guest memory.
         disk: bytes of the data disk, which is sparse.
         architecture: of kernel and root.
+        shares: the host's folders that its guest sees; none in machines from before there were any.
     """
 
     name: str
@@ -71,10 +75,11 @@ class MachineSpec:
     memory: int
     disk: int
     architecture: Literal["x86_64"] = "x86_64"
+    shares: tuple[Share, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
-        return {"version": SPEC_VERSION, **asdict(self)}
+        return {"version": SPEC_VERSION, **asdict(self), "shares": [asdict(share) for share in self.shares]}
 
     @classmethod
     def from_dict(cls, data: object) -> MachineSpec:
@@ -92,6 +97,7 @@ class MachineSpec:
             memory=fields.number("memory", least=LEAST_MEMORY),
             disk=fields.number("disk", least=LEAST_DISK),
             architecture=fields.choice("architecture", ("x86_64",)),
+            shares=fields.read("shares", read_shares, default=[]),
         )
         fields.done()
         return spec

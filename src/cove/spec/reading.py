@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from cove.errors import UsageError
@@ -61,6 +61,14 @@ class Fields:
         found = "missing" if value is None and None not in allowed else repr(value)
         self._problems.append(f"{key}: it is {found}, not one of {', '.join(str(item) for item in allowed)}")
         return allowed[0]
+
+    def read(self, key: str, reader: Callable[[object], T], *, default: object) -> T:
+        """The value of ``key`` as ``reader`` makes it; its :class:`UsageError` is noted, and the default read."""
+        try:
+            return reader(self._left.pop(key, default))
+        except UsageError as error:
+            self._problems.append(error.message)
+            return reader(default)
 
     def done(self) -> None:
         """End the reading.

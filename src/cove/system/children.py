@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cove.errors import ToolError
 from cove.system.confine import Confinement, restrict_self, ruleset
+from cove.system.hide import hide
 from cove.system.process import Command, Identity, parts
 
 _PR_SET_PDEATHSIG = 1
@@ -103,7 +104,7 @@ async def spawn(
             process = await asyncio.create_subprocess_exec(
                 *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if stdout_pipe else output,
                 stderr=subprocess.STDOUT if merge_stderr else output, env=env, start_new_session=True,
-                pass_fds=pass_fds, cwd=cwd, preexec_fn=_before_exec(host_cpu, rules),
+                pass_fds=pass_fds, cwd=cwd, preexec_fn=_before_exec(host_cpu, rules, confinement),
             )  # fmt: skip
     except OSError as error:
         raise ToolError(f"{name}: {argv[0]} cannot be started: {error.strerror}") from error
@@ -112,7 +113,9 @@ async def spawn(
     return Child(process, name)
 
 
-def _before_exec(host_cpu: int | None, rules: int | None) -> Callable[[], None] | None:
+def _before_exec(
+    host_cpu: int | None, rules: int | None, confinement: Confinement | None = None
+) -> Callable[[], None] | None:
     """What the child does before exec: end with its parent (prctl(2)), stay on its processor, be confined."""
     if sys.platform != "linux":
         return None
@@ -126,7 +129,10 @@ def _before_exec(host_cpu: int | None, rules: int | None) -> Callable[[], None] 
         if host_cpu is not None:
             with suppress(OSError):  # the processor went offline, or left our cpuset: it is only slower
                 os.sched_setaffinity(0, {host_cpu})
+        if confinement is not None and confinement.hide:
+            with suppress(OSError):  # the host allows no namespaces of our own
+                hide(confinement.hide, keep=(*confinement.read, *confinement.write))
         if rules is not None:
-            restrict_self(rules)
+            restrict_self(rules)  # mounts nothing any more
 
     return in_child

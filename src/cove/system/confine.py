@@ -43,12 +43,14 @@ class Confinement:
         write: files and folders that it may also change; for a folder all below it.
         connect_tcp: whether it may connect to TCP ports.
         bind_tcp: the only TCP ports that it may listen on.
+        hide: folders that are empty for it, but for what the others name in them; see :mod:`cove.system.hide`.
     """
 
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
     connect_tcp: bool = False
     bind_tcp: tuple[int, ...] = ()
+    hide: tuple[Path, ...] = ()
 
 
 @cache

@@ -91,6 +91,16 @@ class MachinePaths:
         return self.root / "vm"
 
     @property
+    def share_dir(self) -> Path:
+        """Sockets between the VMM and the share daemons."""
+        return self.root / "fs"
+
+    @property
+    def share_log(self) -> Path:
+        """What the share daemons printed, of the last start."""
+        return self.root / "shares.log"
+
+    @property
     def relay_socket(self) -> Path:
         """What the supervisor relays the engine's API through; the guest agent is behind it."""
         return self.net_dir / "relay.sock"

@@ -66,6 +66,7 @@ class Runtime:
         firmware: folders with QEMU's firmware where the toolbox moved it away from its built-in place.
         host_cpu: the host's processor that the VMM is bound to; None lets it use all.
         confinement: the files that the VMM may use.
+        shares: the vhost-user sockets of the share daemons, in the order of their tags ("cove0"...).
     """
 
     net_socket: Path
@@ -79,6 +80,7 @@ class Runtime:
     firmware: tuple[Path, ...] = ()
     host_cpu: int | None = None
     confinement: Confinement | None = None
+    shares: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cove.errors import ToolError, UsageError
 from cove.spec.machine import MachineSpec
+from cove.spec.shares import tag
 from cove.system.process import Command
 from cove.vmm.base import BootFiles, Runtime, unsupported
 
@@ -54,6 +55,7 @@ def qemu_command(
         *_kernel(spec, boot, runtime),
         *_disks(boot),
         *_network(runtime),
+        *_shares(spec, runtime),
         *_small_devices(),
         *_monitor(runtime),
     )
@@ -134,6 +136,22 @@ def _network(runtime: Runtime) -> list[str]:
         # no boot ROM: its size would become part of a suspended machine
         "-device", f"virtio-net-pci,netdev=net,mac={runtime.mac},host_mtu={runtime.mtu},romfile=",
     ]  # fmt: skip
+
+
+def _shares(spec: MachineSpec, runtime: Runtime) -> list[str]:
+    if not runtime.shares:
+        return []
+    # the daemons work in the guest's memory itself
+    words = [
+        "-object", f"memory-backend-memfd,id=memory,size={spec.memory // 1024}k,share=on",
+        "-machine", "memory-backend=memory",
+    ]  # fmt: skip
+    for index, path in enumerate(runtime.shares):
+        words += [
+            "-chardev", f"socket,id=share{index},path={escape(path)}",
+            "-device", f"vhost-user-fs-pci,chardev=share{index},tag={tag(index)},queue-size=1024",
+        ]  # fmt: skip
+    return words
 
 
 def _small_devices() -> list[str]:

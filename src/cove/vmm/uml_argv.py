@@ -73,6 +73,8 @@ def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
         f"ubd0rd={_path(boot.root)}",
         f"ubd1d={_path(boot.data)}",
         f"vec0:transport=bess,dst={_path(runtime.net_socket)},depth=64,mtu={runtime.mtu},mac={runtime.mac}",
+        # 26 is a virtio file system
+        *(f"virtio_uml.device={_path(share)}:26" for share in runtime.shares),
         f"uml_dir={_path(runtime.uml_dir)}",
         f"umid={UMID}",
         # a reboot ends the process: the supervisor starts it again with fresh parts
@@ -109,4 +111,7 @@ def _plain_words(texts: tuple[str, ...]) -> list[str]:
 
 
 def _is_option(word: str) -> bool:
-    return re.match(r"(ubd|vec|eth)[0-9]|(mem|initrd|uml_dir|umid|con[0-9]*|mconsole)=", word) is not None
+    return (
+        re.match(r"(ubd|vec|eth)[0-9]|virtio_uml[.]|(mem|initrd|uml_dir|umid|con[0-9]*|mconsole)=", word)
+        is not None
+    )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cove.errors import UsageError
 from cove.spec.machine import ACCELS, DRIVERS, LEAST_DISK, LEAST_MEMORY, MachineSpec
+from cove.spec.shares import Share
 
 SPEC = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2**31, disk=2**36)
 
@@ -22,6 +23,7 @@ SPEC = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2*
         cpus=st.integers(min_value=1),
         memory=st.integers(min_value=LEAST_MEMORY),
         disk=st.integers(min_value=LEAST_DISK),
+        shares=st.sampled_from([(), (Share(path="/a", writable=False), Share(path="/a/b"))]),
     )
 )
 def test_round_trip(spec: MachineSpec) -> None:
@@ -41,6 +43,21 @@ def test_every_problem_is_named_at_once() -> None:
         "disk: it is '64G', not a whole number\n"
         "colour: unknown key"
     )
+
+
+def test_a_machine_from_before_there_were_shares_has_none() -> None:
+    data = SPEC.to_dict()
+    del data["shares"]
+    assert MachineSpec.from_dict(data) == SPEC
+
+
+@pytest.mark.parametrize(
+    "value", [1, [1], [{"path": "/a"}], [{"path": 1, "writable": True}], [{"path": "/etc", "writable": True}]]
+)
+def test_wrong_shares_are_refused(value: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        MachineSpec.from_dict(SPEC.to_dict() | {"shares": value})
+    assert "shar" in (caught.value.details or "")
 
 
 @pytest.mark.parametrize("version", [2, "1", None])

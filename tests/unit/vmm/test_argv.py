@@ -40,6 +40,7 @@ RUNTIME = Runtime(
     memory_dir=Path("/dev/shm"),
     words=("cove.hostname=default",),
 )
+SHARES = (Path("/m/fs/0.sock"), Path("/m/fs/1.sock"))
 TOOLS = {
     "qemu-system-x86_64": Command(
         ("/t/ld.so", "--argv0", "qemu", "/t/qemu"), {"QEMU_MODULE_DIR": "/t/modules"}
@@ -56,6 +57,8 @@ CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
     "uml_argv/second_disk_smuggled": (UML, BOOT, dataclasses.replace(RUNTIME, words=("x ubd2=/etc/passwd",))),
     "uml_argv/line_end_in_word": (UML, BOOT, dataclasses.replace(RUNTIME, words=("a\nb",))),
     "uml_argv/too_long": (UML, dataclasses.replace(BOOT, cmdline="x" * 2000), RUNTIME),
+    "uml_argv/shares": (UML, BOOT, dataclasses.replace(RUNTIME, shares=SHARES)),
+    "uml_argv/share_smuggled": (UML, BOOT, dataclasses.replace(RUNTIME, words=("virtio_uml.device=/x:26",))),
     "uml_argv/two_cpus": (dataclasses.replace(UML, cpus=2), BOOT, RUNTIME),
     "uml_argv/kvm": (dataclasses.replace(UML, accel="kvm"), BOOT, RUNTIME),
     "qemu_argv/tcg": (TCG, BOOT, RUNTIME),
@@ -69,6 +72,7 @@ CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
         dataclasses.replace(BOOT, root=Path("/a,b/root"), data=Path("/a,readonly=on/data")),
         dataclasses.replace(RUNTIME, net_socket=Path("/a,b/net"), qmp_socket=Path("/a,b/qmp")),
     ),
+    "qemu_argv/shares": (TCG, BOOT, dataclasses.replace(RUNTIME, shares=SHARES)),
     "qemu_argv/no_accel": (dataclasses.replace(TCG, accel="none"), BOOT, RUNTIME),
     "qemu_argv/line_end_in_path": (TCG, dataclasses.replace(BOOT, data=Path("/a\nb")), RUNTIME),
     "qemu_argv/line_end_in_cmdline": (TCG, dataclasses.replace(BOOT, cmdline="a\nb"), RUNTIME),
