@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cove.errors import MachineError
+from cove.errors import ConflictError, MachineError
 from cove.events import Report, silent
 from cove.machine import store as stores
 from cove.machine.store import Store
@@ -238,7 +239,8 @@ class Machine:
         from cove.machine.lifecycle import start
 
         if create and not self.exists:
-            self.client.machines.create(self.name)
+            with suppress(ConflictError):  # another process was quicker: it made the machine that we want
+                self.client.machines.create(self.name)
         start(self.client.store, self.name, self.client.workshop())
 
     def ensure_running(self) -> Record:
