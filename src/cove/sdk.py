@@ -270,7 +270,13 @@ class Machine:
         delete(self.client.store, self.name, force=force, report=self.client.report)
 
     def set(
-        self, *, cpus: int | None = None, memory: int | None = None, disk: int | None = None
+        self,
+        *,
+        cpus: int | None = None,
+        memory: int | None = None,
+        disk: int | None = None,
+        mounts: Sequence[str] = (),
+        mount_none: bool = False,
     ) -> list[str]:
         """Change what it has; what is left out stays. A disk only grows, and at once where the driver can.
 
@@ -278,17 +284,24 @@ class Machine:
             cpus: virtual CPUs.
             memory: bytes.
             disk: bytes of the sparse data disk.
+            mounts: folders to share besides, each ``PATH``, ``PATH:ro`` or ``PATH:rw``.
+            mount_none: share only ``mounts``.
 
         Returns:
-            what a running machine gets at its next start: "cpus", "memory", "disk".
+            what a running machine gets at its next start: "cpus", "memory", "disk", "shares".
 
         Raises:
             UsageError: the host or the driver cannot do it, or the disk would shrink; nothing is changed.
         """
         from cove.machine.resources import pending, set_resources
+        from cove.machine.shares import add_shares
         from cove.spec.change import SpecChange
 
-        wanted = SpecChange(cpus=cpus, memory=memory, disk=disk)
+        shares = None
+        if mounts or mount_none:
+            present = self.record.spec.shares
+            shares = add_shares(present, mounts, nothing=mount_none, home=self.client.home)
+        wanted = SpecChange(cpus=cpus, memory=memory, disk=disk, shares=shares)
         return pending(set_resources(self.client.store, self.name, wanted, self.client.report))
 
     def trim(self) -> Trimmed:

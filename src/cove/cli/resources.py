@@ -17,22 +17,35 @@ from cove.units import format_size, parse_size
 @click.option("-c", "--cpus", type=int, metavar="N", help="Virtual CPUs.")
 @click.option("--memory", metavar="SIZE", help="Memory: 4G, 1536M; a bare number is GiB.")
 @click.option("-d", "--disk", metavar="SIZE", help="Data disk: 128G; a bare number is GiB. It only grows.")
+@click.option(
+    "--mount", "mounts", multiple=True, metavar="PATH[:ro]", help="Share this folder too; repeatable."
+)
+@click.option("--mount-none", is_flag=True, help="Share nothing but what --mount names.")
 @JSON
 @click.pass_obj
 def set_(
-    session: Session, name: str | None, cpus: int | None, memory: str | None, disk: str | None, as_json: bool
+    session: Session,
+    name: str | None,
+    cpus: int | None,
+    memory: str | None,
+    disk: str | None,
+    mounts: tuple[str, ...],
+    mount_none: bool,
+    as_json: bool,
 ) -> None:
-    """Change a machine's CPUs, memory or disk.
+    """Change a machine's CPUs, memory, disk or shared folders.
 
     A running machine gets them at its next start; under qemu the disk grows at once.
     """
-    if cpus is None and memory is None and disk is None:
-        raise UsageError("nothing was given to change", hint="Give --cpus, --memory or --disk.")
+    if cpus is None and memory is None and disk is None and not mounts and not mount_none:
+        raise UsageError("nothing was given to change", hint="Give --cpus, --memory, --disk or --mount.")
     machine = session.pick(name)
     pending = machine.set(
         cpus=cpus,
         memory=parse_size(memory, default_unit="g") if memory else None,
         disk=parse_size(disk, default_unit="g") if disk else None,
+        mounts=mounts,
+        mount_none=mount_none,
     )
     session.close()
     if as_json:

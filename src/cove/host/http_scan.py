@@ -16,6 +16,9 @@ from urllib.parse import unquote
 HEAD_LIMIT = 64 << 10
 """Bytes of the longest head that is held back."""
 
+BODY_LIMIT = 4 << 20
+"""Bytes of the longest body of a creation that is held back; docker's are a few thousand."""
+
 _LINE_LIMIT = 1 << 10
 """Bytes of the longest line between chunks that is understood."""
 
@@ -23,6 +26,7 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.([01])")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
 _TAKEN_OVER = re.compile(r"(/v[\d.]+)?/(containers/[^/]+/attach|exec/[^/]+/start|session|grpc)(/.*)?")
+_CREATE = re.compile(r"(?:/v[\d.]+)?/containers/create")
 _CALL = re.compile(r"(?:/v[\d.]+)?/containers/([^/]+)(?:/(start|restart|stop|kill))?")
 
 
@@ -53,6 +57,21 @@ class Call:
     number: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Creation:
+    """A request that creates a container, whole.
+
+    Args:
+        head: the request's head.
+        body: its body.
+        number: 1 for the first request of its connection.
+    """
+
+    head: bytes
+    body: bytes
+    number: int
+
+
 class RequestScanner:
     """Follows one connection.
 
@@ -67,19 +86,26 @@ class RequestScanner:
         self._held = bytearray()
         self._body = 0
         self._chunks: _Chunks | None = None
+        self._creation = b""
 
-    def feed(self, data: bytes) -> list[bytes | Call]:
+    def feed(self, data: bytes) -> list[bytes | Call | Creation]:
         """What to pass on now, in order: bytes as they are, and requests that matter."""
-        found: list[bytes | Call] = []
+        found: list[bytes | Call | Creation] = []
         rest = bytes(self._held) + data if self._held else data
         self._held.clear()
         while rest and not self.raw:
-            length = self._within_body(rest)
-            if length:
+            if self._creation:
+                if len(rest) < self._body:
+                    self._held += rest
+                    return found
+                found.append(self._created(rest[: self._body]))
+                rest = rest[self._body :]
+                self._body = 0
+            elif length := self._within_body(rest):
                 found.append(rest[:length])
                 rest = rest[length:]
             elif (end := _HEAD_END.search(rest)) is not None:
-                found.append(self._head(rest[: end.end()]))
+                found += self._head(rest[: end.end()])
                 rest = rest[end.end() :]
             elif len(rest) < HEAD_LIMIT and _may_be_head(rest):
                 self._held += rest
@@ -92,9 +118,14 @@ class RequestScanner:
 
     def finish(self) -> bytes:
         """What is still held back when the client has ended its direction."""
-        rest = bytes(self._held)
+        rest = self._creation + bytes(self._held)
+        self._creation = b""
         self._held.clear()
         return rest
+
+    def _created(self, body: bytes) -> Creation:
+        head, self._creation = self._creation, b""
+        return Creation(head=head, body=body, number=self.requests)
 
     def _within_body(self, data: bytes) -> int:
         """How much of ``data`` is the current request's body."""
@@ -109,20 +140,23 @@ class RequestScanner:
         self._body -= length
         return length
 
-    def _head(self, head: bytes) -> bytes | Call:
+    def _head(self, head: bytes) -> list[bytes | Call]:
         """Read a head: decide how its body is delimited and whether it matters."""
         self.requests += 1
         request = _parse(head)
         if request is None:
             self.raw = True
-            return head
+            return [head]
         self._body = request.length
         self._chunks = _Chunks() if request.chunked else None
+        if _CREATE.fullmatch(request.path) and request.method == "POST" and 0 < request.length <= BODY_LIMIT:
+            self._creation = head  # goes on with its body
+            return []
         call = _CALL.fullmatch(request.path)
         action = _action(request.method, call[2]) if call else None
         if call is None or action is None:
-            return head
-        return Call(action=action, container=unquote(call[1]), head=head, number=self.requests)
+            return [head]
+        return [Call(action=action, container=unquote(call[1]), head=head, number=self.requests)]
 
 
 def _action(method: str, verb: str | None) -> Action | None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
 from cove.guest.relay import CHUNK, DOCKER, Relay, Stream, Tunnel
-from cove.host.http_scan import Call, RequestScanner
+from cove.host.http_scan import Call, Creation, RequestScanner
 from cove.machine.ports import Ticket
 from cove.system.paths import MachinePaths
 
@@ -35,12 +36,16 @@ class Keeper(Protocol):
         """The client, or the engine, went away in between."""
 
 
-def front(paths: MachinePaths, keeper: Keeper) -> Relay:
+Check = Callable[[bytes], str | None]
+"""Told the body of a request that creates a container, says why it cannot be, or None."""
+
+
+def front(paths: MachinePaths, keeper: Keeper, check: Check = lambda _: None) -> Relay:
     """What serves the engine's API on the host, not started yet."""
     tunnel = Tunnel(paths.relay_socket)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _Connection(reader, writer, await tunnel.open(DOCKER), keeper).serve()
+        await _Connection(reader, writer, await tunnel.open(DOCKER), keeper, check).serve()
 
     return Relay(paths.docker_socket, paths.relay_socket, serve=serve)
 
@@ -51,12 +56,18 @@ class _RefusedError(Exception):
 
 class _Connection:
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream, keeper: Keeper
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        stream: Stream,
+        keeper: Keeper,
+        check: Check,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._stream = stream
         self._keeper = keeper
+        self._check = check
         self._scanner = RequestScanner()
         self._answered = 0
         self._ticket: Ticket | None = None
@@ -87,6 +98,11 @@ class _Connection:
                     ):  # else it is pipelined, and answers cannot be told apart
                         await self._admit(item)
                     await self._stream.write(item.head)
+                elif isinstance(item, Creation):
+                    refusal = self._check(item.body) if item.number == self._answered + 1 else None
+                    if refusal is not None:
+                        self._refuse(refusal, status=b"400 Bad Request")
+                    await self._stream.write(item.head + item.body)
                 else:
                     await self._stream.write(item)
         await self._stream.write(self._scanner.finish())
@@ -126,11 +142,11 @@ class _Connection:
         self._held.clear()
         return data
 
-    def _refuse(self, message: str) -> None:
+    def _refuse(self, message: str, *, status: bytes = b"500 Internal Server Error") -> None:
         body = json.dumps({"message": message}).encode() + b"\n"
         self._writer.write(
-            b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close\r\n"
-            b"Content-Length: %d\r\n\r\n" % len(body) + body
+            b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n" % (status, len(body)) + body
         )
         raise _RefusedError
 

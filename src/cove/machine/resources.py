@@ -21,7 +21,7 @@ _LOCK_DEADLINE = 60.0
 _RESIZE_DEADLINE = 120.0
 _TRIM_DEADLINE = 600.0
 _DATA = "/var/lib"
-_RESOURCES = ("cpus", "memory", "disk")
+_RESOURCES = ("cpus", "memory", "disk", "shares")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Trimmed:
 
 
 def set_resources(store: Store, name: str, wanted: SpecChange, report: Report) -> Machine:
-    """Change a machine's CPUs, memory or disk, from its next start on; a disk grows at once where it can.
+    """Change a machine's CPUs, memory, disk or shares, from its next start on; a disk grows at once where it can.
 
     Raises:
         NotFoundError: there is no such machine.

@@ -33,6 +33,24 @@ def choose_shares(
     return merge([*([] if nothing else _default(home, env)), *asked])
 
 
+def add_shares(
+    present: Sequence[Share], mounts: Sequence[str], *, nothing: bool, home: Home
+) -> tuple[Share, ...]:
+    """The shares of a machine after a change.
+
+    Args:
+        present: what it shares.
+        mounts: what it shall share besides, as in :func:`choose_shares`; a folder that it shares gets a new mode.
+        nothing: it shall share ``mounts`` only.
+        home: where Cove's own files lie.
+
+    Raises:
+        UsageError: a folder does not exist, or cannot be shared.
+    """
+    asked = choose_shares(mounts, nothing=True, home=home, env={})
+    return merge([*([] if nothing else present), *asked])
+
+
 def check_present(shares: Iterable[Share]) -> None:
     """Check before a start that every share is still there.
 

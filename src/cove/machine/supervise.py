@@ -10,11 +10,13 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from cove.guest.relay import Tunnel
+from cove.host import binds
 from cove.machine.api import application
 from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
@@ -42,28 +44,20 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         log=paths.gvproxy_log,
         confinement=network_bounds(plan, paths),
     )
-    shares = [
-        ShareDaemon(
-            plan.tools["virtiofsd"],
-            driver=plan.spec.driver,
-            share=share,
-            tag=tag(number),
-            socket_path=paths.share_dir / f"{number}.sock",
-            log=paths.share_log,
-            confinement=share_bounds(plan, share),
-        )
-        for number, share in enumerate(plan.spec.shares)
-    ]
     keeper = PortKeeper(Tunnel(paths.relay_socket))
     supervisor = Supervisor(
         paths,
         plan,
         driver_named(plan.spec.driver),
         network,
-        front=front(paths, keeper),
+        front=front(
+            paths,
+            keeper,
+            partial(binds.refusal, machine=paths.name, shares=plan.spec.shares, hidden=plan.hidden),
+        ),
         companions=[ClockKeeper(paths.agent_socket), keeper],
         before_running=keeper.prepare,
-        shares=shares,
+        shares=_share_daemons(plan, paths),
     )
     keeper.report = supervisor.tell_ports
     loop = asyncio.get_running_loop()
@@ -78,6 +72,21 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     finally:
         await runner.cleanup()
         paths.supervisor_socket.unlink(missing_ok=True)
+
+
+def _share_daemons(plan: LaunchPlan, paths: MachinePaths) -> list[ShareDaemon]:
+    return [
+        ShareDaemon(
+            plan.tools["virtiofsd"],
+            driver=plan.spec.driver,
+            share=share,
+            tag=tag(number),
+            socket_path=paths.share_dir / f"{number}.sock",
+            log=paths.share_log,
+            confinement=share_bounds(plan, share),
+        )
+        for number, share in enumerate(plan.spec.shares)
+    ]
 
 
 def main(arguments: list[str]) -> None:

@@ -9,6 +9,7 @@ from cove.errors import UsageError
 from cove.spec.facts import HostFacts
 from cove.spec.fill import check, whole_pages
 from cove.spec.machine import MachineSpec
+from cove.spec.shares import Share
 from cove.units import format_size
 
 
@@ -20,11 +21,13 @@ class SpecChange:
         cpus: virtual CPUs.
         memory: bytes of guest memory.
         disk: bytes of the data disk.
+        shares: all the folders of the host that its guest shall see.
     """
 
     cpus: int | None = None
     memory: int | None = None
     disk: int | None = None
+    shares: tuple[Share, ...] | None = None
 
 
 def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSpec:
@@ -44,6 +47,7 @@ def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSp
         cpus=spec.cpus if wanted.cpus is None else wanted.cpus,
         memory=spec.memory if wanted.memory is None else whole_pages(wanted.memory),
         disk=disk,
+        shares=spec.shares if wanted.shares is None else wanted.shares,
     )
     check(changed, facts)
     return changed

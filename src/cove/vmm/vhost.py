@@ -73,13 +73,13 @@ class VhostBridge:
     def _accept(self, listener: socket.socket) -> None:
         kernel, _ = listener.accept()
         daemon = socket.socket(socket.AF_UNIX)
-        self._sockets += [kernel, daemon]
         try:
             daemon.connect(str(self._back))
         except OSError:
             kernel.close()  # virtiofsd is gone, which the supervisor notices by itself
             daemon.close()
             return
+        self._sockets += [kernel, daemon]
         loop = asyncio.get_running_loop()
         for one, other, correct in ((kernel, daemon, corrected), (daemon, kernel, _as_it_is)):
             one.setblocking(False)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cove.host.http_scan import HEAD_LIMIT, Action, Call, RequestScanner
+from cove.host.http_scan import BODY_LIMIT, HEAD_LIMIT, Action, Call, Creation, RequestScanner
 
 START = b"POST /v1.45/containers/web/start HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
 PING = b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"
@@ -27,9 +27,28 @@ def scan(*pieces: bytes) -> tuple[bytes, list[Call], RequestScanner]:
     out, calls = b"", []
     for piece in pieces:
         for item in scanner.feed(piece):
-            out += item.head if isinstance(item, Call) else item
+            if isinstance(item, Creation):
+                out += item.head + item.body
+            else:
+                out += item.head if isinstance(item, Call) else item
             calls += [item] if isinstance(item, Call) else []
     return out + scanner.finish(), calls, scanner
+
+
+def test_a_creation_comes_whole() -> None:
+    scanner = RequestScanner()
+    assert scanner.feed(PING + CREATE[:-3]) == [PING]
+    head, body = CREATE[:-5], CREATE[-5:]
+    assert scanner.feed(CREATE[-3:] + PING) == [Creation(head=head, body=body, number=2), PING]
+
+
+def test_half_a_creation_comes_out_at_the_end() -> None:
+    assert scan(CREATE[:-3])[0] == CREATE[:-3]
+
+
+def test_a_huge_creation_is_not_held_back() -> None:
+    head = b"POST /containers/create HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (BODY_LIMIT + 1)
+    assert RequestScanner().feed(head) == [head]
 
 
 @pytest.mark.parametrize(
