@@ -3,8 +3,9 @@
 
 ``DOCKER_HOST`` alone is read by docker, compose, buildx, docker-py and aiodocker. Testcontainers starts a
 container of its own (ryuk) that mounts the engine's socket by the path it has on the host; that path means
-nothing in the guest, so ``TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE`` names the guest's own. Its
-``TESTCONTAINERS_HOST_OVERRIDE`` is not needed: published ports are on the host's loopback, where it looks.
+nothing in the guest, so ``TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE`` names the guest's own. On a host that is a
+container itself (CI) it would look for published ports at the engine's bridge: ``TESTCONTAINERS_HOST_OVERRIDE``,
+and for Python ``TESTCONTAINERS_CONNECTION_MODE``, say that they are on the host's loopback, always.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ def client_environment(socket: PurePath) -> dict[str, str]:
     return {
         "DOCKER_HOST": f"unix://{socket}",
         "TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE": SOCKET_IN_GUEST,
+        "TESTCONTAINERS_HOST_OVERRIDE": "localhost",
+        "TESTCONTAINERS_CONNECTION_MODE": "docker_host",
     }
 
 

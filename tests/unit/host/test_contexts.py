@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cove.errors import UsageError
@@ -24,7 +24,7 @@ VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
-CONFIGS = st.dictionaries(st.text(), VALUES)
+CONFIGS = st.dictionaries(st.text(), VALUES, max_size=4)
 
 
 def test_the_file_is_dockers(golden: Callable[[str, str], None]) -> None:
@@ -47,6 +47,7 @@ def test_what_is_written_can_be_read() -> None:
     assert str(context.socket) == "/h/ü/docker.sock"
 
 
+@settings(max_examples=50)
 @given(VALUES)
 def test_anything_else_is_no_context(value: object) -> None:
     assert from_meta(value) is None
@@ -61,6 +62,7 @@ def test_a_context_without_description_is_not_ours() -> None:
     assert context.socket is None
 
 
+@settings(max_examples=30)
 @given(CONFIGS, st.text(min_size=1).filter(lambda name: name != "default"))
 def test_only_the_current_context_changes(config: dict[str, object], name: str) -> None:
     text = json.dumps(config)
