@@ -49,7 +49,7 @@ def test_each_has_its_own_engine(two: tuple[Machine, Machine]) -> None:
 
 def test_the_same_names_and_addresses_do_not_collide(two: tuple[Machine, Machine]) -> None:
     for machine in two:
-        machine.run("-d", "--name", "same", "-p", "8080:80", BUSYBOX, "httpd", "-f", "-p", "80")
+        machine.run("-d", "--name", "same", "-p", "80", BUSYBOX, "httpd", "-f", "-p", "80")
     for machine in two:
         assert machine.docker("rm", "-f", "same").stdout == b"same\n"
 

@@ -123,7 +123,11 @@ class Tunnel:
         """
         reader, writer = await asyncio.open_unix_connection(self._path, limit=CHUNK)
         stream = Stream(reader, writer)
-        await stream.write(where.encode("ascii"))
+        try:
+            await stream.write(where.encode("ascii"))
+        except BaseException:
+            stream.close()
+            raise
         return stream
 
 

@@ -54,14 +54,6 @@ class EngineCalls:
         """
         return [each["Id"] for each in _json(*await self._request("GET", "/containers/json"))]
 
-    async def start(self, container: str) -> None:
-        """Start a container; one that runs is left so.
-
-        Raises:
-            EngineError: it does not answer, or refuses.
-        """
-        _check(*await self._request("POST", f"/containers/{container}/start"))
-
     async def stop(self, container: str) -> None:
         """End a container now, for good: its restart policy does not bring it back.
 

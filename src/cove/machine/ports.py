@@ -25,7 +25,7 @@ from cove.machine.host_network import HostNetwork
 
 log = logging.getLogger("cove.ports")
 
-PATIENCE = 3.0
+PATIENCE = 10.0
 """Seconds after its start in which a container that refuses a connection is tried again: its server is starting."""
 
 _AGAIN = 0.5
@@ -153,10 +153,14 @@ class PortKeeper:
                     log.info("%s", error.message)
                 await asyncio.sleep(_AGAIN)
         finally:
-            self._host_network.close()
-            for task in self._loose:
-                task.cancel()
-            self._table.close()
+            self.close()
+
+    def close(self) -> None:
+        """Give all ports back."""
+        self._host_network.close()
+        for task in self._loose:
+            task.cancel()
+        self._table.close()
 
     async def _follow(self) -> None:
         async for event in self._engine.events(type=["container", "network"], event=_EVENTS):

@@ -70,6 +70,7 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     try:
         await supervisor.run()
     finally:
+        keeper.close()  # what was taken before its life as a companion began
         await runner.cleanup()
         paths.supervisor_socket.unlink(missing_ok=True)
 
