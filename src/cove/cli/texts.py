@@ -47,7 +47,21 @@ def status(machine: Record) -> str:
         lines.append(f"docker:     unix://{machine.paths.docker_socket}")
         lines.append(f"uptime:     {format_seconds(machine.uptime() or 0)}")
         lines += [f"{role + ':':12}pid {process.pid}" for role, process in record.processes.items()]
+        lines += _ports(record.ports)
     return "\n".join(lines)
+
+
+def _ports(ports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What containers have published, each number once, and what the host could not give, each with its reason."""
+    had = dict.fromkeys(
+        f"{each['port']}/{each['protocol']} ({each['container']})" for each in ports if not each["error"]
+    )
+    lines = [f"ports:      {', '.join(had)}"] if had else []
+    return lines + [
+        f"no port:    {each['address']} {each['port']}/{each['protocol']} ({each['container']}): {each['error']}"
+        for each in ports
+        if each["error"]
+    ]
 
 
 def versions(found: Mapping[str, Any]) -> str:

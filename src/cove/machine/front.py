@@ -95,7 +95,7 @@ class _Connection:
                 if isinstance(item, Call):
                     if (
                         item.number == self._answered + 1
-                    ):  # else it is pipelined, and answers cannot be told apart
+                    ):  # else it is pipelined: whose answer comes is unknown
                         await self._admit(item)
                     await self._stream.write(item.head)
                 elif isinstance(item, Creation):

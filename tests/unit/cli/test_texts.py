@@ -43,3 +43,18 @@ def test_explanation(golden: Golden) -> None:
 
 def test_explanation_of_nothing() -> None:
     assert texts.explanation([]) == ""
+
+
+def test_ports_of_a_running_machine() -> None:
+    web = {"container": "web", "protocol": "tcp", "container_port": 80, "error": None}
+    ports = [
+        {**web, "address": "0.0.0.0", "port": 8080},
+        {**web, "address": "::", "port": 8080},
+        {**web, "address": "127.0.0.1", "port": 80, "error": "Permission denied"},
+        {**web, "address": "0.0.0.0", "port": 53, "protocol": "udp", "container": "dns"},
+    ]
+    assert texts._ports(ports) == [
+        "ports:      8080/tcp (web), 53/udp (dns)",
+        "no port:    127.0.0.1 80/tcp (web): Permission denied",
+    ]
+    assert texts._ports([]) == []

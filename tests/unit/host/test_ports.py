@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from cove.host.ports import Container, HostPort, Protocol, Target, advice, read_container, refusal
+from cove.host.ports import (
+    Container,
+    HostPort,
+    Protocol,
+    Target,
+    advice,
+    ephemeral_range,
+    read_container,
+    read_listeners,
+    refusal,
+)
 
 ID = "f373d59c4f102ecdb0bbee69a21d4f45f7786810bb1510cdd22bbe2146a7a66e"
 ASKED = {
@@ -136,3 +146,26 @@ def test_refusals_are_dockers_own_words() -> None:
     assert "ip_unprivileged_port_start=80" in advice(at("0.0.0.0:80"), errno.EACCES)
     assert "another program" in advice(at("0.0.0.0:80"), errno.EADDRINUSE)
     assert "does not have" in advice(at("10.9.9.9:80"), errno.EADDRNOTAVAIL)
+
+
+def test_machines_draw_from_ranges_of_their_own() -> None:
+    found = {ephemeral_range(f"/home/someone/.cove/m/{number}") for number in range(50)}
+    assert all(61000 <= first < last <= 65535 and last - first == 1023 for first, last in found)
+    assert len(found) > 35
+
+
+def test_listeners_show_at_the_loopback() -> None:
+    found = read_listeners(
+        "a 0.0.0.0 80\na 127.0.0.1 81\na :: 82\na ::1 83\nb 172.17.0.1 80\nb fe80::1 80\na fd00::1 84\n\n"
+    )
+    assert {str(port): target.address for port, target in found["a"].items() if port.port == target.port} == {
+        "127.0.0.1:80": "127.0.0.1",
+        "127.0.0.1:81": "127.0.0.1",
+        "127.0.0.1:82": "127.0.0.1",
+        "[::1]:82": "::1",
+        "[::1]:83": "::1",
+        "[::1]:84": "fd00::1",
+    }
+    assert found["b"] == {at("127.0.0.1:80"): Target(protocol="tcp", address="172.17.0.1", port=80)}
+    with pytest.raises(ValueError):
+        read_listeners("a 1.2.3.4\n")
