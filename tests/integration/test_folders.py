@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of the host in the guest and its containers: what can be relied on, and what stays out of reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cove.system.confine import landlock_abi
+from tests.integration.conftest import TIMEOUT
+from tests.integration.world import BUSYBOX, Home, Machine, Result, alive, talk, wait_until
+
+FRESH = 5.0
+"""Seconds within which each side sees what the other changed, also in what it holds open; it takes one."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A machine whose user has a home of his own, with ``COVE_HOME`` in it, and a container that sees it all."""
+
+    machine: Machine
+    user: Path
+    read_only: Path
+
+    def sh(self, script: str, *args: str | Path, code: int | None = 0, user: str = "0") -> str:
+        """What a script prints in the container; $1, $2... are ``args``."""
+        words = ["sh", "-c", f"cd {self.user}; {script}", "sh", *map(str, args)]
+        return self.machine.docker("exec", "-u", user, "box", *words, code=code).stdout.decode()
+
+    def run(self, *args: str | Path, code: int | None = 0) -> Result:
+        """``cove run --rm``."""
+        return self.machine.run("--rm", *map(str, args), code=code)
+
+
+@pytest.fixture(scope="module", params=["uml", "qemu"])
+def world(request: pytest.FixtureRequest, cache: Path) -> Iterator[World]:
+    folder = Path(tempfile.mkdtemp(prefix="cove-it-", dir="/tmp"))
+    user, read_only = folder / "u", folder / "ro"
+    user.mkdir()
+    read_only.mkdir()
+    (read_only / "file").write_text("read me\n")
+    home = Home(user / ".cove", cache, {"HOME": str(user)})
+    machine = home.machine("m")
+    accel = ["--accel", "tcg"] if request.param == "qemu" else []
+    try:
+        home.cove(
+            "create", "m", "--driver", request.param, *accel, "--mount", f"{read_only}:ro", "--start",
+            deadline=TIMEOUT,
+        )  # fmt: skip
+        mounts = [f"-v{user}:{user}", f"-v{read_only}:{read_only}"]
+        machine.run("-d", "--init", "--name", "box", *mounts, BUSYBOX, "sleep", "100000")
+        yield World(machine, user, read_only)
+    finally:
+        home.close()
+        shutil.rmtree(folder)
+
+
+def test_what_one_side_writes_the_other_reads(world: World) -> None:
+    (world.user / "from-host").write_text("host\n")
+    assert world.sh("cat from-host; echo guest > from-guest") == "host\n"
+    assert (world.user / "from-guest").read_text() == "guest\n"
+    (world.user / "from-host").unlink()
+    wait_until(lambda: world.sh("[ -e from-host ] || echo gone"), "the deletion to be seen", deadline=FRESH)
+    world.sh("mkdir d; mv from-guest d/moved")
+    assert (world.user / "d/moved").read_text() == "guest\n"
+
+
+def test_files_come_out_as_the_users(world: World) -> None:
+    world.sh("echo > owned; mkdir owned.d")
+    for path in (world.user / "owned", world.user / "owned.d"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (os.geteuid(), os.getegid())
+
+
+def test_the_users_own_number_may_write_and_others_may_not(world: World) -> None:
+    mine = f"{os.geteuid()}:{os.getegid()}"
+    assert world.sh("echo x > mine && stat -c %u:%g mine", user=mine) == f"{mine}\n"
+    assert "denied" in talk(world.machine.docker(
+        "exec", "-u", "4711:4711", "box", "touch", world.user / "theirs", code=None
+    ))  # fmt: skip
+
+
+def test_chmod_and_chown(world: World) -> None:
+    world.sh("echo > owners; chmod 640 owners; chown 33:44 owners")
+    found = (world.user / "owners").stat()
+    assert found.st_mode & 0o7777 == 0o640
+    # only root can give files away; of an ordinary user's chown nothing remains, and it is no error
+    wanted = (33, 44) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    assert (found.st_uid, found.st_gid) == wanted
+    assert world.sh("stat -c '%u %g' owners") == f"{wanted[0]} {wanted[1]}\n"
+
+
+def test_a_file_held_open_in_the_container_shows_what_the_host_adds(world: World) -> None:
+    log = world.user / "log"
+    log.write_text("one\n")
+    world.sh("tail -f -n +1 log > followed & sleep 1")
+    with log.open("a") as stream:
+        stream.write("two\n")
+    followed = world.user / "followed"
+    wait_until(lambda: followed.read_text() == "one\ntwo\n", "tail -f to see it", deadline=FRESH)
+
+
+def test_a_single_file_that_is_edited_in_place(world: World) -> None:
+    config = world.user / "server.conf"
+    config.write_text("a = 1\n")
+    world.machine.run("-d", "--init", "--name", "one", "-v", f"{config}:/c:ro", BUSYBOX, "sleep", "1000")
+
+    def seen() -> str:
+        return world.machine.docker("exec", "one", "cat", "/c").stdout.decode()
+
+    assert seen() == "a = 1\n"
+    config.write_text("a = 1234567\n")
+    wait_until(lambda: seen() == "a = 1234567\n", "the edit to be seen", deadline=FRESH)
+    refused = world.machine.docker("exec", "one", "sh", "-c", "echo > /c", code=None)
+    assert refused.returncode != 0
+    world.machine.docker("rm", "-f", "one")
+
+
+def test_a_read_only_share_cannot_be_written(world: World) -> None:
+    assert world.sh("cat $1/file", world.read_only) == "read me\n"
+    assert world.sh("echo x > $1/file || rm $1/file || echo refused", world.read_only) == "refused\n"
+    # nor by the guest's root, who can mount it once more
+    script = f"mount -o remount,rw {world.read_only}; echo x > {world.read_only}/file"
+    assert world.machine.shell("sh", "-c", script, code=None).returncode != 0
+    assert (world.read_only / "file").read_text() == "read me\n"
+
+
+def test_a_missing_folder_of_a_share_is_made_as_docker_does(world: World) -> None:
+    world.run("-v", f"{world.user}/not/yet:/x", BUSYBOX, "touch", "/x/file")
+    assert (world.user / "not/yet/file").stat().st_uid == os.geteuid()
+
+
+NAMES = [
+    "two words", " begins and ends ", "-dash", "Ünïcödé", "日本語", unicodedata.normalize("NFD", "é"),
+    unicodedata.normalize("NFC", "é"), "a,b:c", "quote'\"$(x)`", "new\nline", "🐳" * 60,
+]  # fmt: skip
+
+
+def test_names_of_every_kind(world: World) -> None:
+    folder = world.user / "names"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_text(name)
+    world.sh(
+        'mkdir back; for f in names/* names/.[!.]*; do [ ! -e "$f" ] || cp "$f" "back/${f#names/}"; done'
+    )
+    assert {path.name for path in (world.user / "back").iterdir()} == set(NAMES)
+    assert all(path.read_text() == path.name for path in (world.user / "back").iterdir())
+    odd = world.user / "odd näme's"
+    odd.mkdir()
+    world.run("-v", f"{odd}:/x", "-w", "/x", BUSYBOX, "touch", "file")
+    assert (odd / "file").exists()
+
+
+def test_symlinks_are_followed_where_they_are_read(world: World) -> None:
+    (world.user / "target").write_text("inside\n")
+    (world.user / "link").symlink_to("target")
+    (world.user / "out").symlink_to("/etc/passwd")
+    (world.user / "dangling").symlink_to("nowhere")
+    assert world.sh("cat link; readlink out; readlink dangling; ln -s target made") == (
+        "inside\n/etc/passwd\nnowhere\n"
+    )
+    assert (world.user / "made").readlink() == Path("target")
+    # one that leads out of the share ends in the container's own files
+    assert world.sh("cmp out /etc/passwd && echo same") == "same\n"
+    assert world.sh("cat out") != Path("/etc/passwd").read_text()
+
+
+def test_hard_links(world: World) -> None:
+    (world.user / "first").write_text("x")
+    world.sh("ln first second; echo more >> second")
+    assert (world.user / "first").samefile(world.user / "second")
+    assert (world.user / "first").read_text() == "xmore\n"
+    assert world.sh("stat -c %h first") == "2\n"
+
+
+def test_locks_hold_within_the_guest(world: World) -> None:
+    python = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    world.sh("echo > lock")
+    lock = str(world.user / "lock")
+    hold = f"{python}; print('held', flush=True); import time; time.sleep(60)"
+    with world.machine.home.begun("-m", "m", "shell", "python3", "-c", hold, lock) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == b"held"
+        second = world.machine.shell("python3", "-c", python, lock, code=None)
+        assert b"BlockingIOError" in second.stdout + second.stderr
+
+
+def test_mapped_memory(world: World) -> None:
+    (world.user / "mapped").write_bytes(bytes(8192))
+    script = (
+        "import mmap, sys; f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 8192);"
+        "m[4095:4099] = b'abcd'; m.flush()"
+    )
+    world.machine.shell("python3", "-c", script, str(world.user / "mapped"))
+    assert (world.user / "mapped").read_bytes()[4095:4099] == b"abcd"
+
+
+def test_a_sparse_file_of_more_than_4_gib(world: World) -> None:
+    world.sh("truncate -s 5G sparse; echo end | dd of=sparse bs=1 seek=4294967296 conv=notrunc 2> /dev/null")
+    found = (world.user / "sparse").stat()
+    assert (found.st_size, found.st_blocks * 512 < 1 << 20) == (5 << 30, True)
+    with (world.user / "sparse").open("rb") as stream:
+        stream.seek(1 << 32)
+        assert stream.read(4) == b"end\n"
+
+
+def test_ten_thousand_files(world: World) -> None:
+    tree = world.user / "tree"
+    for number in range(10_000):
+        path = tree / str(number % 100) / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(number))
+    counted = "find tree -type f | wc -l; find tree -type f | xargs cat | wc -c; rm -r tree/7; mkdir many"
+    size = sum(len(str(number)) for number in range(10_000))
+    assert world.sh(counted).split() == ["10000", str(size)]
+    assert not (tree / "7").exists()
+    world.sh("cd many; for i in $(seq 1000); do echo $i > $i; done")
+    assert sorted(int(path.read_text()) for path in (world.user / "many").iterdir()) == list(range(1, 1001))
+
+
+def test_writers_on_both_sides_lose_nothing(world: World) -> None:
+    log = world.user / "appended"
+    log.touch()
+
+    def append() -> None:
+        for number in range(300):
+            with log.open("a") as stream:
+                stream.write(f"host {number}\n")
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    world.sh("for w in a b; do for i in $(seq 0 299); do echo $w $i >> appended; done & done; wait")
+    writer.join()
+    wanted = {f"{who} {number}" for who in ("host", "a", "b") for number in range(300)}
+    lines = log.read_text().splitlines()
+    assert (len(lines), set(lines)) == (900, wanted)
+
+
+def test_coves_own_files_are_not_to_be_seen(world: World) -> None:
+    own = world.machine.home.root
+    assert world.sh("ls -A .cove") == ""
+    assert "belongs to Cove" in talk(world.run("-v", f"{own}:/x", BUSYBOX, "ls", "/x", code=125))
+    # a mount that leaves out what lies on it shows what the share daemon sees, which is its own machine at most
+    mount = f"type=bind,src={world.user},dst=/x,bind-recursive=disabled"
+    seen = world.run("--mount", mount, BUSYBOX, "find", "/x/.cove", "-name", "*.sock").stdout
+    assert seen == b""
+    world.machine.shell("umount", str(own))
+    try:
+        assert world.machine.shell("find", str(own), "-type", "f").stdout == b""
+    finally:
+        world.machine.shell("mount", "-t", "tmpfs", "-o", "ro,mode=555", "hidden", str(own))
+
+
+def test_an_unshared_folder_is_refused_with_what_to_do(world: World) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as elsewhere:
+        for words in (["-v", f"{elsewhere}:/x"], ["--mount", f"type=bind,src={elsewhere},dst=/x"]):
+            told = talk(world.run(*words, BUSYBOX, "ls", "/x", code=125))
+            assert f"the host's {elsewhere} is not shared" in told
+            assert f"cove set m --mount {elsewhere}" in told
+
+
+def test_the_engines_own_socket_can_be_given_to_a_container(world: World) -> None:
+    socket = "/var/run/docker.sock"
+    assert world.run("-v", f"{socket}:{socket}", BUSYBOX, "ls", socket).stdout.decode().strip() == socket
+
+
+@pytest.mark.skipif(
+    landlock_abi() == 0, reason="this host's kernel has no Landlock: SECURITY.md says what holds then"
+)
+def test_the_guests_root_reaches_nothing_else_of_the_host(world: World) -> None:
+    secret = world.user.parent / "secret"
+    secret.write_text("secret")
+    script = (
+        "mkdir /t; mount -t hostfs -o $1 none /t; cat /t/secret; mount -t virtiofs cove0 /t; cat /t/../secret"
+    )
+    done = world.run("--privileged", BUSYBOX, "sh", "-c", script, "sh", str(secret.parent), code=None)
+    assert b"secret" not in done.stdout
+
+
+def test_a_container_that_swaps_a_folder_for_a_link_gets_nowhere(world: World) -> None:
+    (world.user / "swap").mkdir()
+    (world.user / "swap/passwd").write_text("harmless\n")
+    world.sh("cat swap/passwd; cd swap; mv ../swap ../was; ln -s /etc ../swap; cat passwd > ../got")
+    assert (world.user / "got").read_text() == "harmless\n"
+
+
+def test_shares_can_be_changed(world: World, cache: Path) -> None:
+    shares = {share["path"]: share["writable"] for share in world.machine.inspect()["shares"]}
+    assert shares == {str(world.user): True, str(world.read_only): False}
+    more = world.user.parent / "more"
+    more.mkdir()
+    home = world.machine.home
+    home.cove("create", "other", "--driver", "uml", "--mount-none", "--mount", f"{more}:ro")
+    home.cove("set", "other", "--mount", more)
+    assert home.machine("other").inspect()["shares"] == [{"path": str(more), "writable": True}]
+    more.rmdir()
+    assert "is no folder" in talk(home.cove("start", "other", code=None))
+    home.cove("set", "other", "--mount-none")
+    assert home.machine("other").inspect()["shares"] == []
+    for path in ("/etc", "/", "/nowhere", home.root):
+        assert talk(home.cove("set", "other", "--mount", path, code=2))
+    home.cove("delete", "-f", "other")
+
+
+def test_a_share_daemon_that_dies_ends_the_machine_with_a_word(cache: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="cove-it-", dir="/tmp"))
+    home = Home(folder / ".cove", cache, {"HOME": str(folder)})
+    machine = home.machine("m")
+    try:
+        home.cove("create", "m", "--driver", "uml", "--start", deadline=TIMEOUT)
+        pid = machine.processes()["share-cove0"]
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: machine.inspect()["status"] == "failed", "the failure to be recorded")
+        assert "share cove0 ended" in machine.inspect()["reason"]
+        machine.start()
+        pids = list(machine.processes().values())
+        home.cove("stop", "m")
+        assert not list(filter(alive, pids))
+        assert json.loads((folder / ".cove/m/m/state.json").read_text())["processes"] == {}
+        assert not list((folder / ".cove/m/m/fs").iterdir())
+    finally:
+        home.close()
+        shutil.rmtree(folder)
