@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cove.errors import ConflictError, UsageError
+from cove.errors import ConflictError, StorageError, UsageError
 from cove.host.contexts import Context, current_context, folder_name, from_meta, to_meta, with_current
 from cove.system.files import read_json, remove_tree, storage_errors, write_atomic
 
@@ -51,8 +51,7 @@ class ContextStore:
                 hint=f"Rename or remove it: docker context rm {context.name}",
             )
         with storage_errors("writing a docker context"):
-            # modes are docker's own: the folder may hold secrets, a context does not
-            self.config.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make_config()
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         write_atomic(file, to_meta(context), mode=0o644)
         return True
@@ -91,14 +90,21 @@ class ContextStore:
             UsageError: config.json is not a JSON object; it is not touched.
             StorageError: it cannot be written.
         """
-        with storage_errors("changing docker's configuration"):
-            self.config.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_config()
         # a link is followed, as docker does: people keep this file among their dotfiles
         file = (self.config / "config.json").resolve()
         text = self._config_text()
         if current_context(text) != name:
             mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
             write_atomic(file, with_current(text, name), mode=mode)
+
+    def _make_config(self) -> None:
+        """Make the folder, but not the home that it would lie in: some users have none."""
+        if not self.config.parent.is_dir():
+            raise StorageError(f"there is no folder {self.config.parent} for docker's configuration")
+        with storage_errors("making docker's configuration"):
+            # the modes are docker's own: this folder may hold secrets, a context does not
+            self.config.mkdir(exist_ok=True, mode=0o700)
 
     def _file(self, name: str) -> Path:
         return self._meta / folder_name(name) / "meta.json"

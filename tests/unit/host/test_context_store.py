@@ -113,6 +113,15 @@ def test_a_damaged_config_is_not_touched(contexts: ContextStore, data: bytes) ->
     assert (contexts.config / "config.json").read_bytes() == data
 
 
+def test_a_home_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
+    contexts = ContextStore(tmp_path / "nobody" / ".docker")
+    with pytest.raises(StorageError, match="no folder"):
+        contexts.write(DEV)
+    with pytest.raises(StorageError):
+        contexts.use("cove")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder(contexts: ContextStore) -> None:
     contexts.config.mkdir(mode=0o500)

@@ -20,11 +20,9 @@ from cove.host.contexts import (
     with_current,
 )
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
-CONFIGS = st.dictionaries(st.text(), VALUES, max_size=4)
+PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
+VALUES = PLAIN | st.lists(PLAIN, max_size=3) | st.dictionaries(st.text(max_size=9), PLAIN, max_size=3)
+CONFIGS = st.dictionaries(st.text(max_size=9), VALUES, max_size=4)
 
 
 def test_the_file_is_dockers(golden: Callable[[str, str], None]) -> None:
