@@ -217,4 +217,4 @@ def observe(paths: MachinePaths) -> StateRecord:
     if again != record:  # it ended between our two looks, and said so
         return again
     reason = f"the supervisor died while the machine was {record.state}"
-    return replace(record, state=State.FAILED, reason=reason)
+    return replace(record, state=State.FAILED, reason=reason, ports=())

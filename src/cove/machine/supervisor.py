@@ -136,7 +136,7 @@ class Supervisor:
         self.plan = plan
         self.journal = Journal()
         self._driver = driver
-        self._record = replace(read_state(paths), state=State.FAILED, processes={}, stages=())
+        self._record = replace(read_state(paths), state=State.FAILED, processes={}, stages=(), ports=())
         self._console: asyncio.Queue[Reached | GaveUp] = asyncio.Queue()
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._network = network

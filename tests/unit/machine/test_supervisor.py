@@ -273,3 +273,21 @@ async def test_front_may_be_another(store: Store) -> None:
         assert front.calls == ["start"]
     assert front.calls[1] == "stop"
     assert sockets_left(run) == []
+
+
+async def test_ports_are_recorded_while_it_runs_and_prepared_before(store: Store) -> None:
+    prepared: list[State] = []
+
+    async def prepare() -> None:
+        prepared.append(run.supervisor.record.state)
+        run.supervisor.tell_ports([{"port": 8080}])
+
+    async with running(store) as run:
+        run.supervisor._before_running = prepare
+        await until_running(run)
+        assert prepared == [State.STARTING]
+        assert run.supervisor.record.ports
+        assert read_state(run.supervisor.paths).ports == ({"port": 8080},)
+        run.supervisor.ask_to_stop(20)
+        await run.end()
+    assert read_state(run.supervisor.paths).ports == ()
