@@ -212,6 +212,13 @@ def _trim(context: Context, _request: Request) -> Answer:
     return {"bytes": kernel.trim(context.data)}
 
 
+def _forget(_context: Context, _request: Request) -> Answer:
+    """Forget names and files that nobody uses now, so that share daemons can let go of them too."""
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write("2\n")
+    return {}
+
+
 def _engine(context: Context, request: Request) -> Answer:
     end = time.monotonic() + min(request.number("deadline", 10), _LONGEST_WAIT)
     version = context.engine.get_json("/version", end)
@@ -281,6 +288,7 @@ _OPERATIONS: dict[str, Callable[[Context, Request], Answer]] = {
     "mount": _mount,
     "umount": _umount,
     "trim": _trim,
+    "forget": _forget,
     "engine": _engine,
     "wait_engine": _wait_engine,
     "poweroff": _poweroff,

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import unicodedata
@@ -18,7 +19,7 @@ import pytest
 
 from cove.system.confine import landlock_abi
 from tests.integration.conftest import TIMEOUT
-from tests.integration.world import BUSYBOX, Home, Machine, Result, alive, talk, wait_until
+from tests.integration.world import BUSYBOX, COVE, Home, Machine, Result, alive, talk, wait_until
 
 FRESH = 5.0
 """Seconds within which each side sees what the other changed, also in what it holds open; it takes one."""
@@ -226,6 +227,28 @@ def test_ten_thousand_files(world: World) -> None:
     assert not (tree / "7").exists()
     world.sh("cd many; for i in $(seq 1000); do echo $i > $i; done")
     assert sorted(int(path.read_text()) for path in (world.user / "many").iterdir()) == list(range(1, 1001))
+
+
+def test_more_files_than_a_process_may_have_open(cache: Path) -> None:
+    limit, files = 4096, 6000
+    folder = Path(tempfile.mkdtemp(prefix="cove-it-", dir="/tmp"))
+    for number in range(files):
+        path = folder / "tree" / str(number % 60) / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    home = Home(folder / ".cove", cache, {"HOME": str(folder)})
+    try:
+        words = ["prlimit", f"--nofile={limit}", str(COVE), "create", "m", "--driver", "uml", "--start"]
+        subprocess.run(words, env=home.environment, check=True, capture_output=True, timeout=TIMEOUT)
+        # slowly, as a container would that does something with them
+        script = (
+            f"for d in {folder}/tree/*; do ls -l $d; sleep 0.05; done | grep -c rw; echo x > {folder}/after"
+        )
+        assert home.machine("m").sh(script, f"-v{folder}:{folder}") == f"{files}\n"
+        assert (folder / "after").read_text() == "x\n"
+    finally:
+        home.close()
+        shutil.rmtree(folder)
 
 
 def test_writers_on_both_sides_lose_nothing(world: World) -> None:

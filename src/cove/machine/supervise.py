@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,12 +25,14 @@ from cove.machine.drivers import driver_named
 from cove.machine.front import front
 from cove.machine.plan import LaunchPlan
 from cove.machine.ports import PortKeeper
+from cove.machine.share_keeper import ShareKeeper
 from cove.machine.supervisor import MTU, Supervisor
 from cove.net.gvproxy import Gvproxy
 from cove.spec.shares import tag
 from cove.system.files import read_json
 from cove.system.paths import MachinePaths
-from cove.vmm.virtiofsd import ShareDaemon
+from cove.system.process import Identity
+from cove.vmm.virtiofsd import ShareDaemon, most_files
 
 
 async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
@@ -45,6 +48,7 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         confinement=network_bounds(plan, paths),
     )
     keeper = PortKeeper(Tunnel(paths.relay_socket))
+    shares = _share_daemons(plan, paths)
     supervisor = Supervisor(
         paths,
         plan,
@@ -55,9 +59,9 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
             keeper,
             partial(binds.refusal, machine=paths.name, shares=plan.spec.shares, hidden=plan.hidden),
         ),
-        companions=[ClockKeeper(paths.agent_socket), keeper],
+        companions=[ClockKeeper(paths.agent_socket), keeper, *_share_keepers(paths, shares)],
         before_running=keeper.prepare,
-        shares=_share_daemons(plan, paths),
+        shares=shares,
     )
     keeper.report = supervisor.tell_ports
     loop = asyncio.get_running_loop()
@@ -88,6 +92,13 @@ def _share_daemons(plan: LaunchPlan, paths: MachinePaths) -> list[ShareDaemon]:
         )
         for number, share in enumerate(plan.spec.shares)
     ]
+
+
+def _share_keepers(paths: MachinePaths, shares: Sequence[ShareDaemon]) -> list[ShareKeeper]:
+    def processes() -> list[Identity]:
+        return [share.identity for share in shares if share.identity is not None]
+
+    return [ShareKeeper(paths.agent_socket, processes, most_files())] if shares else []
 
 
 def main(arguments: list[str]) -> None:

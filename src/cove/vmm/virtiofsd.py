@@ -121,7 +121,7 @@ class ShareDaemon:
                 tag=self.tag,
                 uid=os.geteuid(),
                 gid=os.getegid(),
-                files=_most_files(),
+                files=most_files(),
             )
             self._child = await spawn(
                 command,
@@ -152,6 +152,7 @@ class ShareDaemon:
         self._listens_at.unlink(missing_ok=True)
 
 
-def _most_files() -> int:
+def most_files() -> int:
+    """How many descriptors a daemon may have on this host."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
