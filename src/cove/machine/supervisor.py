@@ -45,6 +45,10 @@ CONTROL_PORT = 1024
 MTU = 9000
 """Bytes of the largest packet, on every link: four times the throughput of 1500 through gvproxy."""
 
+_AT_ONCE = 0.05
+_LAST_STEP = 10.0
+"""Seconds from a guest's last word, that all is flushed, to the end of its VMM."""
+
 TAIL = 25
 """Console lines that an error about a failed start carries."""
 
@@ -147,6 +151,7 @@ class Supervisor:
         self._before_running = before_running
         self._company: list[asyncio.Task[None]] = []
         self._memory: MemoryFolder | None = None
+        self._guest_stopped = False
         self._stop_asked = asyncio.Event()
         self._stop_deadline = 30.0
         self.ended = asyncio.Event()
@@ -252,6 +257,7 @@ class Supervisor:
         if said is not None:
             log.info("the guest: %s", line)
             self._console.put_nowait(said)
+            self._guest_stopped |= isinstance(said, Reached) and said.name == "stopped"
 
     async def _await_stage(self, stage: Stage) -> None:
         """Wait until the guest says that it reached the stage, gives up, or ends."""
@@ -308,7 +314,8 @@ class Supervisor:
         """
         reason = await self._end_of_child()
         assert self._vm is not None  # noqa: S101
-        exit_ = await _ended_already(self._vm)
+        # what serves a guest ends when the guest lets go of it: that may be seen before the end of the VMM
+        exit_ = await _ended_within(_LAST_STEP if self._guest_stopped else _AT_ONCE, self._vm)
         if exit_ is not None and exit_.clean:
             self._enter(State.STOPPING, "the guest powered itself off")
             return
@@ -410,8 +417,8 @@ def _defect(failure: Exception) -> MachineError:
     )
 
 
-async def _ended_already(vm: Vm) -> Exit | None:
+async def _ended_within(seconds: float, vm: Vm) -> Exit | None:
     try:
-        return await asyncio.wait_for(vm.wait(), 0.05)
+        return await asyncio.wait_for(vm.wait(), seconds)
     except TimeoutError:
         return None

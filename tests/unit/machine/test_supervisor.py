@@ -89,6 +89,19 @@ async def test_guest_that_powers_itself_off_is_no_failure(store: Store) -> None:
     assert run.supervisor.record.reason == "the guest powered itself off"
 
 
+async def test_what_serves_a_guest_may_end_before_it(store: Store) -> None:
+    """Share daemons and gvproxy end when the guest lets go of them, which a busy host may notice first."""
+    async with running(store) as run:
+        await until_running(run)
+        run.driver.say("cove-stage stopped 9.00")
+        run.wire.ended.set_result("it said nothing")
+        await asyncio.sleep(0.2)
+        await run.vm.power_button()
+        await run.end()
+    assert run.supervisor.record.state is State.STOPPED
+    assert run.supervisor.record.reason == "the guest powered itself off"
+
+
 async def test_guest_that_gives_up_says_why(store: Store) -> None:
     async with running(store, driver=WatchedFake(stages=stages_until("root"))) as run:
         await run.heard("stage-begun disk")
