@@ -168,12 +168,12 @@ def test_two_runs_at_once_in_an_empty_home(home: Home) -> None:
 
 
 def test_deleting_the_home_is_a_full_uninstall(home: Home, tmp_path: Path) -> None:
-    """Nothing is written outside of COVE_HOME and COVE_CACHE: HOME stays empty, also docker's part of it."""
-    home.env["HOME"] = str(tmp_path)
+    """Outside of COVE_HOME and COVE_CACHE only the machine's docker context is written, which goes with it."""
+    home.env |= {"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / ".docker")}
     home.cove("run", "--rm", BUSYBOX, "true")
     home.cove("docker", "compose", "version")
     home.cove("delete", "-f")
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
     assert leftovers(home) == []
 
 
