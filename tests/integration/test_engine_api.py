@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import shlex
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +90,11 @@ def test_attach_in_both_directions(engine: docker.DockerClient) -> None:
 
 
 def test_events_arrive_as_they_happen(engine: docker.DockerClient) -> None:
-    events = engine.events(decode=True, filters={"type": "container", "label": "cove-test=events"})
+    label = f"cove-test={uuid.uuid4()}"
+    # the engine answers before it has subscribed us, so the first event could be missed without a time to begin at
+    events = engine.events(
+        decode=True, filters={"type": "container", "label": label}, since=int(time.time()) - 60
+    )
     seen: list[str] = []
     died = threading.Event()
 
@@ -101,7 +107,7 @@ def test_events_arrive_as_they_happen(engine: docker.DockerClient) -> None:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    engine.containers.run(BUSYBOX, "true", remove=True, labels={"cove-test": "events"})
+    engine.containers.run(BUSYBOX, "true", remove=True, labels=dict([label.split("=")]))
     arrived = died.wait(60)
     events.close()
     watcher.join(10)
