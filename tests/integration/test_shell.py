@@ -43,7 +43,8 @@ def test_a_double_dash_ends_our_options(uml: Machine) -> None:
 def test_it_is_root_beside_the_engine(machine: Machine) -> None:
     assert machine.shell("id", "-u").stdout == b"0\n"
     assert machine.shell("test", "-S", "/run/docker.sock").stdout == b""
-    assert b"erofs" in machine.shell("grep", " / ", "/proc/mounts").stdout
+    assert b" erofs ro" in machine.shell("cat", "/proc/mounts").stdout
+    assert machine.shell("touch", "/usr/bin/new", code=1).returncode == 1
 
 
 def test_a_shell_in_a_terminal(machine: Machine) -> None:
