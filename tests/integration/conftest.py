@@ -26,12 +26,17 @@ _HOMES: list[Home] = []
 
 
 @pytest.hookimpl(tryfirst=True)
+CLIENTS_SOCKETS = "ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning"
+"""docker-py leaves sockets to the garbage collector, which finds them in whatever test comes later."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here is an integration test, and has more time."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.integration)
             item.add_marker(pytest.mark.timeout(TIMEOUT))
+            item.add_marker(pytest.mark.filterwarnings(CLIENTS_SOCKETS))
 
 
 @pytest.hookimpl(wrapper=True)
