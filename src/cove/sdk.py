@@ -148,6 +148,7 @@ class MachineCollection:
         disk: int | None = None,
         mounts: Sequence[str] = (),
         mount_none: bool = False,
+        file_events: bool = True,
     ) -> Machine:
         """Create a machine. It is not started, and takes no disk space to speak of until then.
 
@@ -160,6 +161,7 @@ class MachineCollection:
             disk: bytes of the sparse data disk.
             mounts: folders to share beside the user's home, each ``PATH``, ``PATH:ro`` or ``PATH:rw``.
             mount_none: share only ``mounts``, not the home.
+            file_events: whether changes on the host wake what watches files in containers.
 
         Raises:
             ConflictError: there is a machine of this name.
@@ -177,6 +179,7 @@ class MachineCollection:
             memory=memory,
             disk=disk,
             shares=choose_shares(mounts, nothing=mount_none, home=self._client.home, env=os.environ),
+            file_events=file_events,
         )
         create(self._client.store, request, self._client.workshop())
         return Machine(self._client, name)
@@ -277,6 +280,7 @@ class Machine:
         disk: int | None = None,
         mounts: Sequence[str] = (),
         mount_none: bool = False,
+        file_events: bool | None = None,
     ) -> list[str]:
         """Change what it has; what is left out stays. A disk only grows, and at once where the driver can.
 
@@ -286,9 +290,11 @@ class Machine:
             disk: bytes of the sparse data disk.
             mounts: folders to share besides, each ``PATH``, ``PATH:ro`` or ``PATH:rw``.
             mount_none: share only ``mounts``.
+            file_events: whether changes on the host wake what watches files in containers.
 
         Returns:
-            what a running machine gets at its next start: "cpus", "memory", "disk", "shares".
+            what a running machine gets at its next start: "cpus", "memory", "disk", "shares",
+            "file_events".
 
         Raises:
             UsageError: the host or the driver cannot do it, or the disk would shrink; nothing is changed.
@@ -301,7 +307,7 @@ class Machine:
         if mounts or mount_none:
             present = self.record.spec.shares
             shares = add_shares(present, mounts, nothing=mount_none, home=self.client.home)
-        wanted = SpecChange(cpus=cpus, memory=memory, disk=disk, shares=shares)
+        wanted = SpecChange(cpus=cpus, memory=memory, disk=disk, shares=shares, file_events=file_events)
         return pending(set_resources(self.client.store, self.name, wanted, self.client.report))
 
     def trim(self) -> Trimmed:

@@ -11,6 +11,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _IN_CREATE = 0x100
 _IN_MOVED_TO = 0x80
 _MNT_DETACH = 2
+_AT_FDCWD = -100
+_AT_SYMLINK_NOFOLLOW = 0x100
+_AT_STATX_FORCE_SYNC = 0x2000
+_STATX_TYPE_AND_MODE = 3
 _FITRIM = 0xC0185879
 """_IOWR('X', 121, struct fstrim_range), linux/fs.h."""
 
@@ -60,6 +64,37 @@ def watch_folder(folder: str) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def touch(path: str) -> bool:
+    """Change nothing of a file or folder in a way that inotify(7) tells: says whether there was one.
+
+    Its mode is set to what it is (IN_ATTRIB), and a file is opened for writing and closed (IN_CLOSE_WRITE).
+    Neither changes contents or times of modification.
+    """
+    import stat
+
+    mode = _fresh_mode(path)
+    if mode is None or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return False
+    try:
+        if not mode & stat.S_ISGID:  # which an ordinary user's chmod may lose
+            os.chmod(path, stat.S_IMODE(mode))
+        if stat.S_ISREG(mode):
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except OSError:
+        pass  # not the user's own, read-only, or gone meanwhile: whoever watches may have been woken by half of it
+    return True
+
+
+def _fresh_mode(path: str) -> int | None:
+    """The mode as the host has it now, and not as we remember it: setting an old one would undo a chmod."""
+    answer = ctypes.create_string_buffer(256)
+    flags = _AT_SYMLINK_NOFOLLOW | _AT_STATX_FORCE_SYNC
+    if _libc.statx(_AT_FDCWD, os.fsencode(path), flags, _STATX_TYPE_AND_MODE, answer) != 0:
+        return None
+    # struct statx of linux/stat.h
+    return int.from_bytes(answer.raw[28:30], "little")
 
 
 def split_options(options: list[str]) -> tuple[int, str]:

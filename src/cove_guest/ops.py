@@ -219,6 +219,16 @@ def _forget(_context: Context, _request: Request) -> Answer:
     return {}
 
 
+def _touch(_context: Context, request: Request) -> Answer:
+    """Wake whoever watches these files or folders; what is not there is left out."""
+    from cove_guest import kernel
+
+    paths = request.arguments.get("paths")
+    if not isinstance(paths, list) or not all(isinstance(path, str) and "\0" not in path for path in paths):
+        raise RefusedError("bad-argument", "paths must be a list of strings")
+    return {"touched": sum(kernel.touch(path) for path in paths)}
+
+
 def _engine(context: Context, request: Request) -> Answer:
     end = time.monotonic() + min(request.number("deadline", 10), _LONGEST_WAIT)
     version = context.engine.get_json("/version", end)
@@ -289,6 +299,7 @@ _OPERATIONS: dict[str, Callable[[Context, Request], Answer]] = {
     "umount": _umount,
     "trim": _trim,
     "forget": _forget,
+    "touch": _touch,
     "engine": _engine,
     "wait_engine": _wait_engine,
     "poweroff": _poweroff,

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -354,3 +355,77 @@ def test_a_share_daemon_that_dies_ends_the_machine_with_a_word(cache: Path) -> N
     finally:
         home.close()
         shutil.rmtree(folder)
+
+
+WATCH = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+handle = libc.inotify_init()
+libc.inotify_add_watch(handle, sys.argv[1].encode(), 0x00000FCE)  # all but opening and reading
+print("ready", flush=True)
+while True:
+    data = os.read(handle, 4096)
+    while data:
+        _, mask, _, length = struct.unpack("iIII", data[:16])
+        print(hex(mask), data[16:16 + length].rstrip(b"\\0").decode() or ".", flush=True)
+        data = data[16 + length:]
+"""
+ATTRIB, CLOSE_WRITE, FOLDER = 0x4, 0x8, 0x4000_0000
+
+
+def test_changes_on_the_host_wake_watchers(world: World) -> None:
+    folder = world.user / "watched"
+    folder.mkdir()
+    (folder / "file").write_text("1")
+    world.run("-d", "--name", "watcher", "-v", f"{folder}:/x:ro", BUSYBOX, "sleep", "1000")
+    words = ("-m", "m", "shell", "python3", "-c", WATCH, str(folder))
+    seen: list[tuple[float, int, str]] = []
+
+    def woken(since: float, mask: int, name: str) -> float:
+        def look() -> float:
+            return next((at for at, found, path in seen if at > since and found & mask and path == name), 0.0)
+
+        return wait_until(look, f"an event {mask:#x} of {name} among {seen}", deadline=10) - since
+
+    with world.machine.home.begun(*words) as watcher:
+        assert watcher.stdout is not None
+        assert watcher.stdout.readline().strip() == b"ready"
+
+        def read() -> None:
+            for line in watcher.stdout or ():
+                mask, name = line.decode().split()
+                seen.append((time.monotonic(), int(mask, 16), name))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            time.sleep(1)  # the container's folders are being looked at
+            begun = time.monotonic()
+            (folder / "file").write_text("2")
+            times = [woken(begun, ATTRIB, "file"), woken(begun, CLOSE_WRITE, "file")]
+            begun = time.monotonic()
+            (folder / "new").write_text("3")
+            times.append(woken(begun, ATTRIB, "new"))
+            begun = time.monotonic()
+            (folder / "file").unlink()
+            times.append(woken(begun, ATTRIB | FOLDER, "."))
+            assert max(times) < (1 if world.machine.inspect()["driver"] == "uml" else 3)
+            (folder / "new").chmod(0o755)
+            count = len(seen)
+            time.sleep(2)
+            # being woken makes no change that would wake again
+            assert len(seen) - count <= 2
+            assert (folder / "new").stat().st_mode & 0o777 == 0o755
+        finally:
+            watcher.kill()
+            reader.join(10)
+    world.machine.docker("rm", "-f", "watcher")
+
+
+def test_waking_can_be_switched_off(world: World) -> None:
+    home = world.machine.home
+    home.cove("create", "quiet", "--driver", "uml", "--no-file-events")
+    assert home.machine("quiet").inspect()["file_events"] is False
+    home.cove("set", "quiet", "--file-events")
+    assert home.machine("quiet").inspect()["file_events"] is True
+    home.cove("delete", "-f", "quiet")

@@ -37,6 +37,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as
     help="Share this folder too, beside your home; repeatable.",
 )
 @click.option("--mount-none", is_flag=True, help="Share nothing but what --mount names, not even your home.")
+@click.option(
+    "--file-events/--no-file-events",
+    default=True,
+    help="Changes on this host wake file watchers in containers.",
+)
 @click.option("--start", "start_it", is_flag=True, help="Start it at once.")
 @JSON
 @click.pass_obj
@@ -50,6 +55,7 @@ def create(
     disk: str | None,
     mounts: tuple[str, ...],
     mount_none: bool,
+    file_events: bool,
     start_it: bool,
     as_json: bool,
 ) -> None:
@@ -63,6 +69,7 @@ def create(
         disk=parse_size(disk, default_unit="g") if disk else None,
         mounts=mounts,
         mount_none=mount_none,
+        file_events=file_events,
     )
     if start_it:
         machine.start()

@@ -21,6 +21,11 @@ from cove.units import format_size, parse_size
     "--mount", "mounts", multiple=True, metavar="PATH[:ro]", help="Share this folder too; repeatable."
 )
 @click.option("--mount-none", is_flag=True, help="Share nothing but what --mount names.")
+@click.option(
+    "--file-events/--no-file-events",
+    default=None,
+    help="Changes on this host wake file watchers in containers.",
+)
 @JSON
 @click.pass_obj
 def set_(
@@ -31,13 +36,14 @@ def set_(
     disk: str | None,
     mounts: tuple[str, ...],
     mount_none: bool,
+    file_events: bool | None,
     as_json: bool,
 ) -> None:
     """Change a machine's CPUs, memory, disk or shared folders.
 
     A running machine gets them at its next start; under qemu the disk grows at once.
     """
-    if cpus is None and memory is None and disk is None and not mounts and not mount_none:
+    if not mounts and not mount_none and all(one is None for one in (cpus, memory, disk, file_events)):
         raise UsageError("nothing was given to change", hint="Give --cpus, --memory, --disk or --mount.")
     machine = session.pick(name)
     pending = machine.set(
@@ -46,6 +52,7 @@ def set_(
         disk=parse_size(disk, default_unit="g") if disk else None,
         mounts=mounts,
         mount_none=mount_none,
+        file_events=file_events,
     )
     session.close()
     if as_json:

@@ -34,6 +34,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         "pending": pending(machine),
         "context": context_name(machine.name),
         "shares": [{"path": share.path, "writable": share.writable} for share in spec.shares],
+        "file_events": spec.file_events,
         "image": machine.image,
         "docker_host": f"unix://{paths.docker_socket}",
         "folder": str(paths.root),

@@ -22,11 +22,12 @@ from cove.machine.api import application
 from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
 from cove.machine.drivers import driver_named
+from cove.machine.file_events import FileEvents
 from cove.machine.front import front
 from cove.machine.plan import LaunchPlan
 from cove.machine.ports import PortKeeper
 from cove.machine.share_keeper import ShareKeeper
-from cove.machine.supervisor import MTU, Supervisor
+from cove.machine.supervisor import MTU, Companion, Supervisor
 from cove.net.gvproxy import Gvproxy
 from cove.spec.shares import tag
 from cove.system.files import read_json
@@ -59,7 +60,7 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
             keeper,
             partial(binds.refusal, machine=paths.name, shares=plan.spec.shares, hidden=plan.hidden),
         ),
-        companions=[ClockKeeper(paths.agent_socket), keeper, *_share_keepers(paths, shares)],
+        companions=[ClockKeeper(paths.agent_socket), keeper, *_share_companions(plan, paths, shares)],
         before_running=keeper.prepare,
         shares=shares,
     )
@@ -94,11 +95,20 @@ def _share_daemons(plan: LaunchPlan, paths: MachinePaths) -> list[ShareDaemon]:
     ]
 
 
-def _share_keepers(paths: MachinePaths, shares: Sequence[ShareDaemon]) -> list[ShareKeeper]:
+def _share_companions(
+    plan: LaunchPlan, paths: MachinePaths, shares: Sequence[ShareDaemon]
+) -> list[Companion]:
     def processes() -> list[Identity]:
         return [share.identity for share in shares if share.identity is not None]
 
-    return [ShareKeeper(paths.agent_socket, processes, most_files())] if shares else []
+    if not shares:
+        return []
+    found: list[Companion] = [ShareKeeper(paths.agent_socket, processes, most_files())]
+    if plan.spec.file_events and sys.platform == "linux":
+        found.append(
+            FileEvents(Tunnel(paths.relay_socket), paths.agent_socket, plan.spec.shares, plan.hidden)
+        )
+    return found
 
 
 def main(arguments: list[str]) -> None:

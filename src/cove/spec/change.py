@@ -22,12 +22,14 @@ class SpecChange:
         memory: bytes of guest memory.
         disk: bytes of the data disk.
         shares: all the folders of the host that its guest shall see.
+        file_events: whether changes on the host wake what watches files in containers.
     """
 
     cpus: int | None = None
     memory: int | None = None
     disk: int | None = None
     shares: tuple[Share, ...] | None = None
+    file_events: bool | None = None
 
 
 def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSpec:
@@ -48,6 +50,7 @@ def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSp
         memory=spec.memory if wanted.memory is None else whole_pages(wanted.memory),
         disk=disk,
         shares=spec.shares if wanted.shares is None else wanted.shares,
+        file_events=spec.file_events if wanted.file_events is None else wanted.file_events,
     )
     check(changed, facts)
     return changed

@@ -48,6 +48,7 @@ def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
         memory=whole_pages(default_memory if request.memory is None else request.memory),
         disk=whole_pages(DEFAULT_DISK if request.disk is None else request.disk),
         shares=request.shares,
+        file_events=request.file_events,
     )
     check(spec, facts)
     return spec, choice.reason

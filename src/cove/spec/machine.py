@@ -42,6 +42,7 @@ class MachineRequest:
         memory: bytes of guest memory, None for the default.
         disk: bytes of the sparse data disk, None for the default.
         shares: the host's folders that its guest sees.
+        file_events: whether changes on the host wake what watches files in containers.
     """
 
     name: str
@@ -51,6 +52,7 @@ class MachineRequest:
     memory: int | None = None
     disk: int | None = None
     shares: tuple[Share, ...] = ()
+    file_events: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ class MachineSpec:
         disk: bytes of the data disk, which is sparse.
         architecture: of kernel and root.
         shares: the host's folders that its guest sees; none in machines from before there were any.
+        file_events: whether changes on the host wake what watches files in containers.
     """
 
     name: str
@@ -76,6 +79,7 @@ class MachineSpec:
     disk: int
     architecture: Literal["x86_64"] = "x86_64"
     shares: tuple[Share, ...] = ()
+    file_events: bool = True
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -98,6 +102,7 @@ class MachineSpec:
             disk=fields.number("disk", least=LEAST_DISK),
             architecture=fields.choice("architecture", ("x86_64",)),
             shares=fields.read("shares", read_shares, default=[]),
+            file_events=fields.take("file_events", bool, default=True),
         )
         fields.done()
         return spec
