@@ -25,11 +25,11 @@ TIMEOUT = 900
 _HOMES: list[Home] = []
 
 
-@pytest.hookimpl(tryfirst=True)
 CLIENTS_SOCKETS = "ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning"
 """docker-py leaves sockets to the garbage collector, which finds them in whatever test comes later."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here is an integration test, and has more time."""
     for item in items:
