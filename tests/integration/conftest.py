@@ -19,7 +19,7 @@ import pytest
 from tests.integration.world import Home, Machine
 
 HERE = Path(__file__).parent
-TIMEOUT = 900
+TIMEOUT = 300
 """Seconds for one test with its fixtures: the first one fetches and builds everything."""
 
 _HOMES: list[Home] = []
