@@ -117,7 +117,7 @@ def correct(agent: Agent, *, wall: Callable[[], float] = time.time) -> float:
 
 
 class ClockKeeper:
-    """Keeps one guest's clock right; a companion of the supervisor, see :class:`cove.machine.supervisor.Companion`.
+    """Keeps one guest's clock right; a companion of the supervisor, see :class:`cove.machine.parts.Companion`.
 
     It wakes each :data:`TICK`, and at once when a child of ours was stopped and goes on (SIGCHLD).
 

@@ -55,7 +55,7 @@ def bound_folders(
 
 
 class FileEvents:
-    """Tells the guest what changes; see :class:`cove.machine.supervisor.Companion`.
+    """Tells the guest what changes; see :class:`cove.machine.parts.Companion`.
 
     Args:
         tunnel: the way to the engine.

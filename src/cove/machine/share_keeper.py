@@ -47,7 +47,7 @@ def count_descriptors(pid: int, proc: Path = Path("/proc")) -> int:
 
 
 class ShareKeeper:
-    """Watches the share daemons of one machine; see :class:`cove.machine.supervisor.Companion`.
+    """Watches the share daemons of one machine; see :class:`cove.machine.parts.Companion`.
 
     Args:
         agent: the guest agent's socket.

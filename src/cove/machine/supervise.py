@@ -21,13 +21,15 @@ from cove.host import binds
 from cove.machine.api import application
 from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
+from cove.machine.crew import MTU
 from cove.machine.drivers import driver_named
 from cove.machine.file_events import FileEvents
 from cove.machine.front import front
+from cove.machine.parts import Companion
 from cove.machine.plan import LaunchPlan
 from cove.machine.ports import PortKeeper
 from cove.machine.share_keeper import ShareKeeper
-from cove.machine.supervisor import MTU, Companion, Supervisor
+from cove.machine.supervisor import Supervisor
 from cove.net.gvproxy import Gvproxy
 from cove.spec.shares import tag
 from cove.system.files import read_json

@@ -180,20 +180,6 @@ async def test_stage_that_never_comes(store: Store, monkeypatch: pytest.MonkeyPa
     assert "cove logs dev" in error["hint"]
 
 
-async def test_only_the_last_lines_of_the_console_are_told(store: Store) -> None:
-    async with running(store, driver=WatchedFake(stages=("kernel",))) as run:
-        await run.heard("stage-begun root")
-        for number in range(100):
-            run.driver.say(f"line {number}")
-        run.driver.say("cove-failed enough")
-        events = await run.events()
-    error = events[-1]["error"]
-    assert isinstance(error, dict)
-    lines = error["details"].splitlines()
-    assert len(lines) == module.TAIL + 1
-    assert lines[-1] == "cove-failed enough"
-
-
 async def test_stop_while_it_starts(store: Store) -> None:
     async with running(store, driver=WatchedFake(stages=stages_until("network"))) as run:
         await run.heard("stage-begun agent")

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cove.machine.crew import Crew
+from cove.machine.store import Store
+from cove.system.process import Identity
+from tests.unit.machine.world import SPEC, WatchedFake, Wire, make_plan
+
+
+@dataclass
+class Share:
+    """A share daemon that serves nobody."""
+
+    tag: str
+    socket_path: Path = Path("/s")
+    identity: Identity | None = None
+    calls: list[str] = field(default_factory=list)
+    ended: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    async def start(self) -> None:
+        self.calls.append("start")
+        self.identity = Identity(7, self.tag)
+
+    async def wait(self) -> str:
+        return await asyncio.shield(self.ended)
+
+    async def stop(self) -> None:
+        self.calls.append("stop")
+
+
+@dataclass
+class World:
+    crew: Crew
+    wire: Wire
+    share: Share
+    memory: Path
+
+
+@pytest.fixture
+async def world(store: Store) -> AsyncIterator[World]:
+    paths = store.create(SPEC).paths
+    wire, share = Wire(identity=Identity(6, "wire")), Share("cove0")
+    plan = make_plan(paths)
+    made = World(Crew(paths, plan, WatchedFake(), wire, [share]), wire, share, plan.memory_dir)
+    yield made
+    await made.crew.end()
+
+
+async def started(world: World) -> Crew:
+    await world.crew.start_services()
+    await world.crew.start_vm(lambda _: None)
+    return world.crew
+
+
+async def test_services_come_before_the_guest(world: World) -> None:
+    await world.crew.start_services()
+    assert world.wire.calls == ["start", "relay.sock -> 1025", "agent.sock -> 1024"]
+    assert world.share.calls == ["start"]
+    assert set(world.crew.identities()) == {"gvproxy", "share-cove0"}
+    await world.crew.start_vm(lambda _: None)
+    assert set(world.crew.identities()) == {"gvproxy", "share-cove0", "vmm"}
+
+
+async def test_first_to_end_is_named(world: World) -> None:
+    crew = await started(world)
+    world.share.ended.set_result("its folder is gone")
+    assert await crew.first_end() == "the share cove0 ended: its folder is gone"
+    assert await crew.vm_end(0.01) is None
+    assert crew.vm is not None
+    await crew.vm.power_button()
+    assert await crew.first_end() == "the guest shut down"
+    exit_ = await crew.vm_end(10)
+    assert exit_ is not None
+    assert exit_.clean
+
+
+async def test_end_leaves_nothing(world: World) -> None:
+    crew = await started(world)
+    folders = [path for path in world.memory.iterdir() if path.name.startswith("cove-")]
+    assert len(folders) == 1
+    await crew.end()
+    assert not folders[0].exists()
+    assert world.wire.calls[-1] == world.share.calls[-1] == "stop"
+    assert (await asyncio.wait_for(crew.first_end(), 10)).startswith("the fake was ended by SIGKILL")
+
+
+async def test_end_without_a_start(world: World) -> None:
+    await world.crew.end()
+    assert world.crew.identities()["gvproxy"]
