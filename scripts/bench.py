@@ -89,7 +89,7 @@ class Bench:
 
     def docker(self, *args: str, **streams: int | None) -> float:
         """Seconds that docker's own CLI takes, with DOCKER_HOST set by hand."""
-        tool = self.machine.client.workshop().toolbox("docker").command("docker")
+        tool = self.machine.installation.workshop().toolbox("docker").command("docker")
         env = {**os.environ, **tool.env, "DOCKER_HOST": self.machine.docker_host}
         return timed([*tool.argv, *args], env, **streams)
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door to everything below one ``COVE_HOME``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cove.sdk.collection import MachineCollection
+from cove.sdk.creation import DEFAULT
+from cove.sdk.installation import Installation
+from cove.sdk.machine import Machine
+
+
+class Client(Installation):
+    """The machines, programs and images below one ``COVE_HOME``.
+
+    Args:
+        home: ``COVE_HOME``; by default what the environment says.
+        report: told of progress.
+        offline: whether fetching is forbidden.
+    """
+
+    @property
+    def machines(self) -> MachineCollection:
+        """All machines."""
+        return MachineCollection(self)
+
+    def machine(self, name: str = DEFAULT) -> Machine:
+        """A handle on one machine, whether it exists or not.
+
+        Raises:
+            UsageError: the name cannot name a machine.
+        """
+        self.home.machine(name)
+        return Machine(self, name)
+
+    def contexts(self) -> list[dict[str, Any]]:
+        """The docker contexts that Cove made, as JSON data, those of other ``COVE_HOME`` among them.
+
+        Raises:
+            UsageError: nothing says where docker's configuration lies, or it is damaged.
+        """
+        from cove.machine.contexts import context_store
+
+        contexts = context_store(self.home)
+        current = contexts.current()
+        return [
+            {
+                "name": one.name,
+                "machine": one.machine,
+                "docker_host": one.host,
+                "current": one.name == current,
+            }
+            for one in contexts.ours()
+        ]
+
+    def cache_sizes(self) -> dict[str, int]:
+        """Bytes on the disk of each part of the cache."""
+        from cove.machine.cache import sizes
+
+        return sizes(self.home)
+
+    def prune_cache(self, *, everything: bool = False) -> int:
+        """Remove from the cache what no machine needs; returns the bytes freed.
+
+        Args:
+            everything: also what the next start would have to fetch or build again.
+
+        Raises:
+            ConflictError: ``everything``, while a machine runs from it.
+        """
+        from cove.machine.cache import prune
+
+        return prune(self.store, everything=everything)

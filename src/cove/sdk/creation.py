@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making machines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypedDict, Unpack, cast
+
+from cove.sdk.installation import Installation
+
+DEFAULT = "default"
+"""The machine that is meant when none is named."""
+
+
+class Resources(TypedDict, total=False):
+    """What a machine has; what is left out is chosen for this host.
+
+    Args:
+        driver: "auto", "uml" or "qemu".
+        accel: "auto", "kvm" or "tcg".
+        cpus: virtual CPUs.
+        memory: bytes.
+        disk: bytes of the sparse data disk.
+        file_events: whether changes on the host wake what watches files in containers.
+    """
+
+    driver: str
+    accel: str
+    cpus: int | None
+    memory: int | None
+    disk: int | None
+    file_events: bool
+
+
+class Wishes(Resources, total=False):
+    """What may be asked of a new machine.
+
+    Args:
+        mounts: folders to share beside the user's home, each ``PATH``, ``PATH:ro`` or ``PATH:rw``.
+        mount_none: share only ``mounts``, not the home.
+    """
+
+    mounts: Sequence[str]
+    mount_none: bool
+
+
+def create_machine(installation: Installation, name: str = DEFAULT, **wishes: Unpack[Wishes]) -> None:
+    """Create a machine. It is not started, and takes no disk space to speak of until then.
+
+    Args:
+        installation: whose machine it is to be.
+        name: a lower-case letter, then letters, digits and dashes.
+        wishes: see :class:`Wishes` and :class:`Resources`.
+
+    Raises:
+        ConflictError: there is a machine of this name.
+        UsageError, UnsupportedError: it cannot be made like this on this host.
+    """
+    from cove.machine.creation import create
+    from cove.machine.shares import choose_shares
+    from cove.spec.machine import MachineRequest
+
+    mounts, nothing = wishes.pop("mounts", ()), wishes.pop("mount_none", False)
+    shares = choose_shares(mounts, nothing=nothing, home=installation.home, env=os.environ)
+    request = MachineRequest(name=name, shares=shares, **cast("Resources", wishes))
+    create(installation.store, request, installation.workshop())

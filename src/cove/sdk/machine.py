@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A machine and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from cove.errors import ConflictError
+from cove.sdk.creation import create_machine
+from cove.sdk.handle import Handle, Record
+
+if TYPE_CHECKING:
+    from cove.machine.resources import Trimmed
+
+
+class Machine(Handle):
+    """One machine: start it, change it, use it, delete it."""
+
+    def start(self, *, create: bool = False) -> None:
+        """Start it and wait until its engine answers; a running one is left as it is.
+
+        Args:
+            create: make the machine, with defaults, if it does not exist.
+
+        Raises:
+            NotFoundError: there is no such machine.
+            MachineError: it did not start; nothing runs afterwards, its data is as it was.
+        """
+        from cove.machine.lifecycle import start
+
+        if create and not self.exists:
+            with suppress(ConflictError):  # another process was quicker: it made the machine that we want
+                create_machine(self.installation, self.name)
+        start(self.installation.store, self.name, self.installation.workshop())
+
+    def ensure_running(self) -> Record:
+        """Create and start it if need be; the quick way when it runs already."""
+        store = self.installation.store
+        if store.exists(self.name):
+            machine = store.load(self.name)
+            if machine.running:
+                return machine
+        self.start(create=True)
+        return store.load(self.name)
+
+    def stop(self, *, deadline: float = 30.0) -> bool:
+        """Stop containers, flush the disk, power off; after ``deadline`` seconds it is ended. Says if it ran."""
+        from cove.machine.lifecycle import stop
+
+        return stop(self.installation.store, self.name, deadline=deadline, report=self.installation.report)
+
+    def delete(self, *, force: bool = False) -> None:
+        """Delete it with its data disk; ``force`` ends a running one first.
+
+        Raises:
+            ConflictError: it runs, and ``force`` is not given.
+        """
+        from cove.machine.lifecycle import delete
+
+        delete(self.installation.store, self.name, force=force, report=self.installation.report)
+
+    def set(
+        self,
+        *,
+        cpus: int | None = None,
+        memory: int | None = None,
+        disk: int | None = None,
+        mounts: Sequence[str] = (),
+        mount_none: bool = False,
+        file_events: bool | None = None,
+    ) -> list[str]:
+        """Change what it has; what is left out stays. A disk only grows, and at once where the driver can.
+
+        Args:
+            cpus: virtual CPUs.
+            memory: bytes.
+            disk: bytes of the sparse data disk.
+            mounts: folders to share besides, each ``PATH``, ``PATH:ro`` or ``PATH:rw``.
+            mount_none: share only ``mounts``.
+            file_events: whether changes on the host wake what watches files in containers.
+
+        Returns:
+            what a running machine gets at its next start: "cpus", "memory", "disk", "shares",
+            "file_events".
+
+        Raises:
+            UsageError: the host or the driver cannot do it, or the disk would shrink; nothing is changed.
+        """
+        from cove.machine.resources import pending, set_resources
+        from cove.machine.shares import add_shares
+        from cove.spec.change import SpecChange
+
+        shares = None
+        if mounts or mount_none:
+            present = self.record.spec.shares
+            shares = add_shares(present, mounts, nothing=mount_none, home=self.installation.home)
+        wanted = SpecChange(cpus=cpus, memory=memory, disk=disk, shares=shares, file_events=file_events)
+        return pending(set_resources(self.installation.store, self.name, wanted, self.installation.report))
+
+    def trim(self) -> Trimmed:
+        """Give disk space that the guest does not use back to the host.
+
+        Raises:
+            MachineError: it does not run.
+        """
+        from cove.machine.resources import trim
+
+        return trim(self.record)
+
+    def write_context(self) -> str:
+        """Write its docker context again; returns the context's name.
+
+        Raises:
+            ConflictError: the name is taken by a context that is not this machine's.
+            StorageError: docker's configuration cannot be written.
+        """
+        from cove.machine.contexts import context_store, write_context
+
+        return write_context(self.record, context_store(self.installation.home)).name
+
+    def use_context(self) -> str:
+        """Make its docker context the current one of the user's docker clients; returns the context's name.
+
+        Raises:
+            ConflictError, StorageError: see :meth:`write_context`.
+            UsageError: docker's config.json is damaged; it is not touched.
+        """
+        from cove.machine.contexts import context_store
+
+        name = self.write_context()
+        context_store(self.installation.home).use(name)
+        return name
+
+    def remove_context(self) -> bool:
+        """Remove its docker context until the next start; says whether it was there.
+
+        Raises:
+            StorageError: docker's configuration cannot be written.
+        """
+        from cove.machine.contexts import context_store, remove_context
+
+        return remove_context(self.record.paths, context_store(self.installation.home))
+
+    def docker(self, args: Sequence[str]) -> int:
+        """Become docker's own CLI with ``args``, against this machine; starts it if need be.
+
+        Does not return when the CLI was started; returns 0 when nothing was left to do.
+        """
+        from cove.machine.docker import docker_command
+        from cove.system.process import replace
+
+        command = docker_command(self.ensure_running(), args, self.installation.workshop())
+        close = getattr(self.installation.report, "close", None)
+        if close is not None:
+            close()
+        if command is not None:
+            replace(command)
+        return 0
