@@ -145,11 +145,14 @@ class IntegrityError(CoveError):
         expected: the digest or size that was signed for.
         found: what the bytes really have.
         hint: what the user can do next.
+        message: says it in other words, where nobody signed.
     """
 
-    def __init__(self, name: str, *, expected: str, found: str, hint: str | None = None) -> None:
+    def __init__(
+        self, name: str, *, expected: str, found: str, hint: str | None = None, message: str | None = None
+    ) -> None:
         super().__init__(
-            f"{name} is not what the archive signed for",
+            message or f"{name} is not what the archive signed for",
             details=f"expected {expected}\nfound    {found}",
             hint=hint or "The mirror or a proxy altered the file. Nothing was used; try another mirror.",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -218,3 +219,34 @@ def allocated(path: Path) -> int:
             seen.add((info.st_dev, info.st_ino))
             total += info.st_blocks * 512
     return total
+
+
+class Section(io.RawIOBase):
+    """A part of a file as a stream of its own.
+
+    Args:
+        path: the file.
+        offset: where the part begins, in bytes.
+        size: its length in bytes.
+    """
+
+    def __init__(self, path: Path, offset: int, size: int) -> None:
+        self._stream = path.open("rb", buffering=0)
+        self._stream.seek(offset)
+        self._left = size
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer`` with what is there; 0 at the end."""
+        view = memoryview(buffer)[: self._left]
+        count = self._stream.readinto(view) or 0
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+        super().close()

@@ -22,6 +22,7 @@ import pytest
 from cove.errors import ConflictError, DeadlineError, StorageError
 from cove.system import files
 from cove.system.files import (
+    Section,
     allocated,
     building,
     locked,
@@ -373,3 +374,13 @@ while True:
     writer.kill()
     writer.communicate()
     assert read_json(path) is not None
+
+
+def test_a_section_is_a_stream_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "whole"
+    path.write_bytes(b"0123456789")
+    with Section(path, 2, 5) as section:
+        assert section.read(2) == b"23"
+        assert section.read() == b"456"
+        assert section.read(1) == b""
+    assert section.closed
