@@ -29,6 +29,13 @@ def test_the_first_run_of_all_needs_nothing(home: Home) -> None:
     assert home.machine().processes() == pids
 
 
+def test_dockers_help_needs_no_machine(home: Home) -> None:
+    assert b"Usage:  docker run [OPTIONS] IMAGE" in home.cove("run", "--help").stdout
+    assert "requires at least 1 argument" in talk(home.cove("run", code=1))
+    assert b"Docker version" in home.cove("docker", "--version").stdout
+    assert home.names() == []
+
+
 def test_the_kernel_is_the_guests(machine: Machine) -> None:
     kernel = machine.sh("uname -r").strip()
     assert kernel == machine.shell("uname", "-r").stdout.decode().strip()

@@ -57,6 +57,8 @@ _COMPOSE_OVERRIDES = (
 _COMPOSE_CONTEXT = re.compile(r"""^\s*(?:build|context):[ \t]*["']?([^\s"'{#]+)""", re.MULTILINE)
 _COMPOSE_DOCKERFILE = re.compile(r"""^\s*dockerfile:[ \t]*["']?([^\s"'#]+)""", re.MULTILINE)
 _PARENTS = 6
+_RUN_PROGRAMS = frozenset({"run", "create", "exec"})
+"""Commands behind whose first own word another program's words begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,19 @@ def parse(args: Sequence[str]) -> Invocation:
     if rest and rest[0] in _GROUPS:
         rest = _after_options(rest[1:], frozenset({"--builder"}))
     return Invocation(command=rest[0] if rest else "", arguments=tuple(rest[1:]))
+
+
+def needs_no_engine(args: Sequence[str]) -> bool:
+    """Whether docker answers by itself, without any engine: help, its own version, a program without its image.
+
+    Where it cannot be told for sure, an engine is started too many rather than one too few.
+    """
+    call = parse(args)
+    if call.command in ("", "help"):
+        return True
+    if call.command in _RUN_PROGRAMS:
+        return not call.arguments or call.arguments[0] == "--help"
+    return "--help" in call.arguments
 
 
 def builtin_images(args: Sequence[str], *, read: Reader, env: Mapping[str, str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from cove.host import docker_args, docker_config
 from cove.machine.assets import Workshop
 from cove.machine.builtins import ensure_builtins
 from cove.machine.store import Machine
+from cove.system.paths import MachinePaths
 from cove.system.process import Command
 
 
@@ -36,6 +37,20 @@ def docker_command(machine: Machine, args: Sequence[str], workshop: Workshop) ->
         ensure_builtins(machine, images, workshop)
         if docker_args.parse(args).pulls_builtin:
             return None
+    return docker_cli(machine.paths, args, workshop)
+
+
+def docker_cli(paths: MachinePaths, args: Sequence[str], workshop: Workshop) -> Command:
+    """Docker's CLI, ready to be started, with the user's configuration and the machine's socket.
+
+    Args:
+        paths: the machine's files; it need not run, nor exist.
+        args: docker's arguments.
+        workshop: where the CLI comes from.
+
+    Raises:
+        CoveError: the CLI could not be had.
+    """
     toolbox = workshop.toolbox("docker")
     home = workshop.home
     docker_config.refresh(
@@ -44,7 +59,7 @@ def docker_command(machine: Machine, args: Sequence[str], workshop: Workshop) ->
         plugins=toolbox.plugins,
     )
     docker = toolbox.command("docker")
-    env = docker_config.environment(machine.paths.docker_socket, home.docker_config)
+    env = docker_config.environment(paths.docker_socket, home.docker_config)
     return Command((*docker.argv, *args), {**docker.env, **env})
 
 

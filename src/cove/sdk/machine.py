@@ -144,14 +144,20 @@ class Machine(Handle):
         return remove_context(self.record.paths, context_store(self.installation.home))
 
     def docker(self, args: Sequence[str]) -> int:
-        """Become docker's own CLI with ``args``, against this machine; starts it if need be.
+        """Become docker's own CLI with ``args``, against this machine; starts it if an engine is needed.
 
         Does not return when the CLI was started; returns 0 when nothing was left to do.
         """
-        from cove.machine.docker import docker_command
+        from cove.host.docker_args import needs_no_engine
+        from cove.machine.docker import docker_cli, docker_command
         from cove.system.process import replace
 
-        command = docker_command(self.ensure_running(), args, self.installation.workshop())
+        workshop = self.installation.workshop()
+        command = (
+            docker_cli(workshop.home.machine(self.name), args, workshop)
+            if needs_no_engine(args)
+            else docker_command(self.ensure_running(), args, workshop)
+        )
         close = getattr(self.installation.report, "close", None)
         if close is not None:
             close()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.errors import UsageError
-from cove.host.docker_args import builtin_images, parse, references, split_machine
+from cove.host.docker_args import builtin_images, needs_no_engine, parse, references, split_machine
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,30 @@ def test_split_machine_keeps_dockers_arguments(args: list[str]) -> None:
 def test_parse(line: str, command: str, arguments: str) -> None:
     call = parse(shlex.split(line))
     assert (call.command, call.arguments) == (command, tuple(shlex.split(arguments)))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", True),
+        ("--version", True),
+        ("--help", True),
+        ("help run", True),
+        ("run", True),
+        ("run --help", True),
+        ("container run --help", True),
+        ("compose up --help", True),
+        ("ps --help", True),
+        ("ps", False),
+        ("version", False),
+        ("run alpine --help", False),
+        ("run -e X alpine --help", False),
+        ("exec web ls --help", False),
+        ("compose up", False),
+    ],
+)
+def test_needs_no_engine(line: str, expected: bool) -> None:
+    assert needs_no_engine(shlex.split(line)) is expected
 
 
 @pytest.mark.parametrize(
