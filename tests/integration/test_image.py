@@ -18,7 +18,9 @@ BUILD = """
 import os, sys
 os.umask(int(sys.argv[1], 8))
 from cove.sdk import Client
-image = Client().workshop().guest(sys.argv[2])
+from cove.spec.machine import MachineSpec
+spec = MachineSpec(name="m", driver=sys.argv[2], accel="none", cpus=1, memory=2**30, disk=2**30)
+image = Client().workshop().guest(spec)
 print(image.root.parent)
 """
 

@@ -24,6 +24,13 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as
 @click.option(
     "--accel", default="auto", show_default=True, metavar="auto|kvm|tcg", help="What executes it under qemu."
 )
+@click.option(
+    "--arch",
+    default="auto",
+    show_default=True,
+    metavar="auto|x86_64|aarch64",
+    help="Architecture of kernel and engine; one that is not this host's is emulated.",
+)
 @click.option("-c", "--cpus", type=int, metavar="N", help="Virtual CPUs (default: uml 1, qemu up to 4).")
 @click.option("--memory", metavar="SIZE", help="Memory: 2G, 1536M; a bare number is GiB (default: 2G).")
 @click.option(
@@ -50,6 +57,7 @@ def create(
     name: str | None,
     driver: str,
     accel: str,
+    arch: str,
     cpus: int | None,
     memory: str | None,
     disk: str | None,
@@ -64,6 +72,7 @@ def create(
         _one_name(session, name),
         driver=driver,
         accel=accel,
+        arch=arch,
         cpus=cpus,
         memory=parse_size(memory, default_unit="g") if memory else None,
         disk=parse_size(disk, default_unit="g") if disk else None,

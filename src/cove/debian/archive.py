@@ -83,6 +83,11 @@ class Archive:
         self._universe: Universe | None = None
 
     @property
+    def architecture(self) -> str:
+        """Debian's name of the architecture whose packages these are."""
+        return self._architecture
+
+    @property
     def mirror(self) -> Mirror:
         """The mirror in use: the first, until it fails and the next takes its place."""
         return self._mirrors.order[0]

@@ -22,7 +22,7 @@ class LockedPackage:
     Args:
         name: the binary package.
         version: its Debian version.
-        architecture: "amd64" or "all".
+        architecture: Debian's name of the architecture ("amd64", "arm64"), or "all".
         sha256: digest of the .deb, as the signed index has it.
         size: bytes of the .deb.
         filename: its path below the archive's root ("pool/main/...").

@@ -54,18 +54,16 @@ def build_guest(
     mkfs_erofs: Command,
     images: Path,
     report: Report,
-    architecture: str = "amd64",
 ) -> GuestImage:
     """Build the image that ``recipes`` describe, unless it exists already.
 
     Args:
         recipes: YAML files, merged in this order.
         sources: the folder below which the recipes' sources lie.
-        archive: where packages come from.
+        archive: where packages come from; its architecture is the guest's.
         mkfs_erofs: the program.
         images: the folder of all images.
         report: is told of the stages.
-        architecture: Debian's name of it.
 
     Returns:
         the image, in ``images/ID``; ``images/REQUEST.json`` points to it for :func:`find_guest`.
@@ -78,10 +76,10 @@ def build_guest(
     After an error no image was made; what was downloaded stays in the archive's cache.
     """
     # before anything is read: a source that changes meanwhile must not be found under its new request
-    request = request_key(recipes, sources, architecture)
+    request = request_key(recipes, sources, archive.architecture)
     recipe = _load(recipes, sources)
     with stage(report, "resolve", "Finding the guest's packages"):
-        plan = _plan(recipe, sources, archive, architecture)
+        plan = _plan(recipe, sources, archive)
     folder = images / plan.id
     with locked(images / ".lock", waiting_for="building a guest image"):
         sweep(images)
@@ -120,13 +118,15 @@ def _load(recipes: Sequence[Path], sources: Path) -> Recipe:
     return recipe
 
 
-def _plan(recipe: Recipe, sources: Path, archive: Archive, architecture: str) -> _Plan:
+def _plan(recipe: Recipe, sources: Path, archive: Archive) -> _Plan:
     root = archive.resolve(recipe.packages.include, exclude=recipe.packages.exclude)
     behind = archive.resolve([recipe.kernel.package, busybox.PACKAGE])
     kernel = Lock.of(kernel_packages(behind, recipe.kernel))
     extra = [p for p in behind.packages if p.name == busybox.PACKAGE]
     everything = Lock.of({p.name: p for p in (*kernel.packages, *extra, *root.packages)}.values())
-    digest = hashlib.sha256(f"{BUILDER_VERSION} {architecture}\n{recipe!r}\n{everything.digest}\n".encode())
+    digest = hashlib.sha256(
+        f"{BUILDER_VERSION} {archive.architecture}\n{recipe!r}\n{everything.digest}\n".encode()
+    )
     for source in (recipe.kernel.init or INIT, *(f.value for f in recipe.files if f.kind is Kind.SOURCE)):
         for below, path in source_files(source, sources):
             hash_file(digest, f"{source} {below}", path)

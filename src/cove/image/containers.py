@@ -111,7 +111,13 @@ def build_busybox(archive: Archive, into: Path, report: Report) -> Path:
         entries = unpack_all(archive.fetch(lock), scratch)[busybox.PACKAGE]
         return busybox_tree(next(entry for entry in entries if entry.path == busybox.PATH).read())
 
-    job = _Job(builtin=BUILTINS["busybox"], lock=lock, compose=compose, command="sh")
+    job = _Job(
+        builtin=BUILTINS["busybox"],
+        lock=lock,
+        architecture=archive.architecture,
+        compose=compose,
+        command="sh",
+    )
     return _make(job, into, report)
 
 
@@ -139,11 +145,12 @@ def stage_debian(archive: Archive, into: Path, report: Report) -> Path:
     lock = packages_for(archive, mirror)
 
     def compose(scratch: Path) -> Tree:
-        return debian_tree(archive.fetch(lock), scratch, mirror=mirror, architecture="amd64")
+        return debian_tree(archive.fetch(lock), scratch, mirror=mirror, architecture=archive.architecture)
 
     job = _Job(
         builtin=BUILTINS["debian"],
         lock=lock,
+        architecture=archive.architecture,
         compose=compose,
         command="bash",
         extra=f"{mirror.main} {mirror.security}",
@@ -155,6 +162,7 @@ def stage_debian(archive: Archive, into: Path, report: Report) -> Path:
 class _Job:
     builtin: Builtin
     lock: Lock
+    architecture: str
     compose: Callable[[Path], Tree]  # makes the root, with contents in the scratch folder given
     command: str
     extra: str = ""  # what decides the contents besides the lock
@@ -184,7 +192,12 @@ def _make(job: _Job, into: Path, report: Report) -> Path:
             made = scratch / "image.tar"
             config = {"Cmd": [job.command], "Env": [PATH]}
             write_docker_archive(
-                layer, written, made, reference=job.builtin.loads, architecture="amd64", config=config
+                layer,
+                written,
+                made,
+                reference=job.builtin.loads,
+                architecture=job.architecture,
+                config=config,
             )
             made.replace(path)
     return path

@@ -41,7 +41,7 @@ def write_docker_archive(
         layer_digest: its size and SHA-256.
         into: the archive.
         reference: the image's full name, with tag.
-        architecture: "amd64".
+        architecture: as Docker and Debian name it ("amd64", "arm64").
         config: the image's ``config`` object: Cmd, Env and so on.
 
     Raises:

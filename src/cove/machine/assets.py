@@ -6,15 +6,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cove.events import Report
 from cove.image.guest_image import GuestImage, find_guest, request_key
-from cove.spec.machine import Driver
+from cove.spec.machine import DEBIAN_NAMES, Architecture, Driver, MachineSpec, architecture_named
 from cove.system.files import write_atomic
 from cove.system.paths import Home
+from cove.system.probe import host_machine
 from cove.toolbox.toolbox import Toolbox, ensure
 
 if TYPE_CHECKING:
@@ -27,11 +27,23 @@ RECIPES = PACKAGE / "images"
 SOURCES = PACKAGE.parent / "cove_guest"
 """The files that recipes name as ``source``."""
 
-PROBE_PACKAGE = "linux-image-cloud-amd64"
-"""The kernel that KVM is tried with."""
+PROBE_PACKAGES: Mapping[Architecture, str] = {
+    "x86_64": "linux-image-cloud-amd64",
+    "aarch64": "linux-image-cloud-arm64",
+}
+"""The kernels that KVM is tried with."""
 
-KERNELS: Mapping[Driver, str] = {"uml": "kernel-uml.yml", "qemu": "kernel-qemu.yml"}
-"""Each driver's kernel recipe."""
+KERNELS: Mapping[tuple[Driver, Architecture], tuple[str, ...]] = {
+    ("uml", "x86_64"): ("kernel-uml.yml",),
+    ("qemu", "x86_64"): ("kernel-qemu.yml",),
+    ("qemu", "aarch64"): ("kernel-qemu.yml", "kernel-qemu-arm64.yml"),
+}
+"""The kernel recipes of each driver and architecture; a later one's words go before an earlier one's."""
+
+
+def recipe_names(spec: MachineSpec) -> tuple[str, ...]:
+    """The recipes in :data:`RECIPES` of a machine's guest, in the order in which they are merged."""
+    return ("cove.yml", *KERNELS[spec.driver, spec.architecture])
 
 
 @dataclass
@@ -48,35 +60,56 @@ class Workshop:
     report: Report
     offline: bool = False
 
-    @cached_property
-    def archive(self) -> Archive:
+    def __post_init__(self) -> None:
+        self._archives: dict[Architecture, Archive] = {}
+
+    def archive(self, architecture: Architecture) -> Archive:
         """Debian's archive; made only when something is not in the cache (its libraries are slow to load)."""
+        if architecture not in self._archives:
+            self._archives[architecture] = self._open(architecture)
+        return self._archives[architecture]
+
+    def _open(self, architecture: Architecture) -> Archive:
         from cove.debian.archive import Archive
         from cove.debian.mirrors import default_mirrors
         from cove.machine.config import load_config
 
         mirrors = default_mirrors(os.environ, load_config(self.home.config))
         return Archive(
-            cache=self.home.archive, mirrors=mirrors, offline=self.offline, report=self.report, env=os.environ
+            cache=self.home.archive,
+            mirrors=mirrors,
+            architecture=DEBIAN_NAMES[architecture],
+            offline=self.offline,
+            report=self.report,
+            env=os.environ,
         )
 
     def toolbox(self, group: str) -> Toolbox:
-        """The programs of one group, fetched and unpacked if need be."""
-        return ensure(group, archive=lambda: self.archive, tools=self.home.tools, report=self.report)
+        """The programs of one group for this host, fetched and unpacked if need be."""
+        host = architecture_named(host_machine())
+        return ensure(
+            group,
+            archive=lambda: self.archive(host),
+            tools=self.home.tools,
+            report=self.report,
+            architecture=DEBIAN_NAMES[host],
+        )
 
-    def probe_kernel(self) -> Path:
+    def probe_kernel(self, architecture: Architecture) -> Path:
         """A kernel to try KVM with: the guest's own, but without building a whole guest for it."""
         path = self.home.probe_kernel
         if not path.is_file():
             from cove.image.kernel import extract_kernel
 
-            write_atomic(path, extract_kernel(self.archive, PROBE_PACKAGE))
+            package = PROBE_PACKAGES[architecture]
+            write_atomic(path, extract_kernel(self.archive(architecture), package))
         return path
 
-    def guest(self, driver: Driver) -> GuestImage:
-        """The guest image for a driver, built if need be."""
-        recipes = [RECIPES / "cove.yml", RECIPES / KERNELS[driver]]
-        found = find_guest(self.home.images, request_key(recipes, SOURCES))
+    def guest(self, spec: MachineSpec) -> GuestImage:
+        """The guest image for a machine, built if need be."""
+        recipes = [RECIPES / name for name in recipe_names(spec)]
+        request = request_key(recipes, SOURCES, DEBIAN_NAMES[spec.architecture])
+        found = find_guest(self.home.images, request)
         if found is not None:
             return found
         from cove.image.build import build_guest
@@ -85,7 +118,7 @@ class Workshop:
         return build_guest(
             recipes=recipes,
             sources=SOURCES,
-            archive=self.archive,
+            archive=self.archive(spec.architecture),
             mkfs_erofs=mkfs,
             images=self.home.images,
             report=self.report,

@@ -13,6 +13,7 @@ from cove.events import Report, stage
 from cove.host.engine import Engine
 from cove.machine.assets import Workshop
 from cove.machine.store import Machine
+from cove.spec.machine import DEBIAN_NAMES
 from cove.system.files import locked, read_json, storage_errors, write_json
 
 if TYPE_CHECKING:
@@ -53,12 +54,14 @@ def _builtin(reference: str) -> Builtin:
 def _archive_of(builtin: Builtin, machine: Machine, workshop: Workshop) -> Path:
     """The archive of the finished image; made by and in this machine if there is none yet."""
     folder = workshop.home.containers
-    pointer = folder / f"{builtin.name}.json"
+    architecture = machine.spec.architecture
+    mark = "" if architecture == "x86_64" else f"-{DEBIAN_NAMES[architecture]}"
+    pointer = folder / f"{builtin.name}{mark}.json"
     with locked(folder / f".{builtin.name}.lock", waiting_for=f"making {builtin.reference}", deadline=1800):
         known = read_json(pointer)
         if isinstance(known, dict) and (folder / str(known.get("archive"))).is_file():
             return folder / str(known["archive"])
-        archive = builtin.build(workshop.archive, folder, workshop.report)
+        archive = builtin.build(workshop.archive(architecture), folder, workshop.report)
         if builtin.second_stage is not None:
             archive = _finish(builtin, builtin.second_stage, archive, machine, workshop.report)
         write_json(pointer, {"archive": archive.name})

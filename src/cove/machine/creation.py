@@ -11,10 +11,11 @@ from cove.events import Note, stage
 from cove.machine.assets import Workshop
 from cove.machine.contexts import publish
 from cove.machine.store import Machine, Store
-from cove.spec.facts import HostFacts
+from cove.spec.facts import HostFacts, kvm_is_worth_trying
 from cove.spec.fill import fill
-from cove.spec.machine import MachineRequest
-from cove.system.probe import host_facts, kvm_verdict
+from cove.spec.machine import MachineRequest, architecture_named
+from cove.system.probe import Trial, host_facts, kvm_verdict
+from cove.vmm.boards import BOARDS
 
 
 def create(store: Store, request: MachineRequest, workshop: Workshop) -> Machine:
@@ -29,7 +30,7 @@ def create(store: Store, request: MachineRequest, workshop: Workshop) -> Machine
             f"there is a machine {request.name!r} already", hint=f"Start it: cove start {request.name}"
         )
     facts = host_facts(os.environ)
-    if request.accel == "auto" and request.driver in ("auto", "qemu") and facts.kvm == "openable":
+    if kvm_is_worth_trying(request, facts):
         facts = _with_verdict(facts, workshop)
     spec, reason = fill(request, facts)
     machine = store.create(spec)
@@ -41,10 +42,19 @@ def create(store: Store, request: MachineRequest, workshop: Workshop) -> Machine
 
 def _with_verdict(facts: HostFacts, workshop: Workshop) -> HostFacts:
     """The facts with what came of booting a kernel under KVM, tried at most once per host kernel and QEMU."""
-    qemu = workshop.toolbox("qemu")
-    kernel = workshop.probe_kernel()
+    board = BOARDS[architecture_named(facts.machine)]
+    qemu = workshop.toolbox(board.toolbox)
+    kernel = workshop.probe_kernel(board.architecture)
     with stage(workshop.report, "kvm", "Trying KVM"):
-        verdict = kvm_verdict(
-            qemu.command("qemu-system-x86_64"), kernel, workshop.home.probes, firmware=qemu.firmware
+        bed = Trial(
+            qemu=qemu.command(board.program),
+            kernel=kernel,
+            architecture=board.architecture,
+            machine=board.machine_for("kvm"),
+            console=board.console,
+            restart=board.restart,
+            accel=board.cpus["kvm"],
+            firmware=qemu.firmware,
         )
+        verdict = kvm_verdict(bed, workshop.home.probes)
     return replace(facts, kvm_works=verdict.works, kvm_reason=verdict.reason)

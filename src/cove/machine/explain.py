@@ -23,6 +23,7 @@ from cove.machine.assets import Workshop
 from cove.machine.store import Machine
 from cove.system.files import read_json
 from cove.version import __version__
+from cove.vmm.boards import BOARDS
 
 Layer = dict[str, Any]
 
@@ -84,14 +85,15 @@ def _host_layers(machine: Machine, workshop: Workshop) -> Iterator[Layer]:
         "pid": machine.record.processes["gvproxy"].pid,
         **_tool(workshop, "net", "gvproxy"),
     }
-    driver, program = machine.spec.driver, {"uml": "linux.uml", "qemu": "qemu-system-x86_64"}
+    driver, board = machine.spec.driver, BOARDS[machine.spec.architecture]
+    group, program = ("uml", "linux.uml") if driver == "uml" else (board.toolbox, board.program)
     yield {
         "layer": "User-Mode Linux" if driver == "uml" else f"Hypervisor: QEMU ({machine.spec.accel})",
         "what": "The Linux kernel itself, as a process of the host: no hypervisor."
         if driver == "uml"
         else "The computer that the guest's kernel runs on.",
         "pid": machine.record.processes["vmm"].pid,
-        **_tool(workshop, driver, program[driver]),
+        **_tool(workshop, group, program),
     }
 
 

@@ -123,11 +123,11 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
     driver = driver_named(spec.driver)
     tools: dict[str, Command] = {}
     firmware: list[Path] = []
-    for group in (*driver.needs, "net", *(["share"] if spec.shares else [])):
+    for group in (*driver.needs(spec), "net", *(["share"] if spec.shares else [])):
         toolbox = workshop.toolbox(group)
         tools |= {program.name: toolbox.command(program.name) for program in toolbox.group.programs}
         firmware += toolbox.firmware
-    guest = workshop.guest(spec.driver)
+    guest = workshop.guest(spec)
     store.set_image(machine, guest.id)
     if not machine.paths.data_disk.exists():
         make_sparse(machine.paths.data_disk, spec.disk)

@@ -19,6 +19,7 @@ class Resources(TypedDict, total=False):
     Args:
         driver: "auto", "uml" or "qemu".
         accel: "auto", "kvm" or "tcg".
+        arch: "auto", "x86_64" or "aarch64", of kernel and engine.
         cpus: virtual CPUs.
         memory: bytes.
         disk: bytes of the sparse data disk.
@@ -27,6 +28,7 @@ class Resources(TypedDict, total=False):
 
     driver: str
     accel: str
+    arch: str
     cpus: int | None
     memory: int | None
     disk: int | None

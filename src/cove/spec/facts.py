@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cove.errors import UnsupportedError, UsageError
-from cove.spec.machine import Accel, Driver, MachineRequest
+from cove.spec.machine import ARCHITECTURES, Accel, Architecture, Driver, MachineRequest, architecture_named
 from cove.spec.reading import Fields
 
 FACTS_VERSION = 1
@@ -100,10 +100,11 @@ class HostFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A driver, its accelerator, and for people why these."""
+    """A driver, its accelerator, the architecture of the guest, and for people why these."""
 
     driver: Driver
     accel: Accel
+    architecture: Architecture
     reason: str
 
 
@@ -119,17 +120,28 @@ def choose_driver(request: MachineRequest, facts: HostFacts) -> Choice:
         UnsupportedError: this host, or this version of Cove, cannot do it.
     """
     _check_names(request)
+    guest = _guest_architecture(request, facts)
     if facts.system != "linux":
         raise UnsupportedError(
             f"Cove does not run on {facts.system} yet", hint="The drivers of this version need Linux."
         )
     if request.driver == "uml":
-        return _uml(request, facts)
+        return _uml(request, facts, guest)
     if request.accel == "kvm":
-        return _forced_kvm(facts)
+        return _forced_kvm(facts, guest)
     if request.accel == "tcg":
-        return Choice(driver="qemu", accel="tcg", reason="asked for")
-    return _automatic(request, facts)
+        return Choice(driver="qemu", accel="tcg", architecture=guest, reason="asked for")
+    return _automatic(request, facts, guest)
+
+
+def kvm_is_worth_trying(request: MachineRequest, facts: HostFacts) -> bool:
+    """Whether the choice hangs on the verdict of a kernel that boots under KVM.
+
+    Raises:
+        UsageError: there is no such architecture.
+    """
+    open_choice = request.accel == "auto" and request.driver in ("auto", "qemu")
+    return open_choice and facts.kvm == "openable" and _guest_architecture(request, facts) == facts.machine
 
 
 def choose_memory_place(facts: HostFacts, memory: int, fallback: Path) -> Path:
@@ -157,7 +169,19 @@ def _check_names(request: MachineRequest) -> None:
             raise UsageError(f"there is no {kind} {name!r}", hint=f"Use one of {', '.join(known)}.")
 
 
-def _uml(request: MachineRequest, facts: HostFacts) -> Choice:
+def _guest_architecture(request: MachineRequest, facts: HostFacts) -> Architecture:
+    if request.arch != "auto":
+        return architecture_named(request.arch)
+    for architecture in ARCHITECTURES:
+        if architecture == facts.machine:
+            return architecture
+    raise UnsupportedError(
+        f"there is no guest for the architecture {facts.machine}",
+        hint=f"Any host can emulate one: --arch {ARCHITECTURES[0]}.",
+    )
+
+
+def _uml(request: MachineRequest, facts: HostFacts, guest: Architecture) -> Choice:
     if request.accel != "auto":
         raise UsageError(
             f"the driver uml has no accelerator, so {request.accel} cannot be used with it",
@@ -167,41 +191,52 @@ def _uml(request: MachineRequest, facts: HostFacts) -> Choice:
         raise UnsupportedError(
             f"the driver uml runs on x86_64 hosts, and this one is {facts.machine}", hint="Use --driver qemu."
         )
-    return Choice(driver="uml", accel="none", reason="asked for")
+    if guest != "x86_64":
+        raise UnsupportedError(
+            f"the driver uml has guests of x86_64, and {guest} was asked for", hint="Use --driver qemu."
+        )
+    return Choice(driver="uml", accel="none", architecture=guest, reason="asked for")
 
 
-def _forced_kvm(facts: HostFacts) -> Choice:
-    problem, hint = _kvm_problem(facts)
+def _forced_kvm(facts: HostFacts, guest: Architecture) -> Choice:
+    problem, hint = _kvm_problem(facts, guest)
     # asked for by name and never tried: the start's own deadlines will tell
-    untried = facts.machine == "x86_64" and facts.kvm == "openable" and facts.kvm_works is None
+    untried = facts.machine == guest and facts.kvm == "openable" and facts.kvm_works is None
     if problem and not untried:
         raise UnsupportedError(f"KVM cannot be used: {problem}", hint=hint)
-    return Choice(driver="qemu", accel="kvm", reason="asked for")
+    return Choice(driver="qemu", accel="kvm", architecture=guest, reason="asked for")
 
 
-def _automatic(request: MachineRequest, facts: HostFacts) -> Choice:
-    problem, _ = _kvm_problem(facts)
+def _automatic(request: MachineRequest, facts: HostFacts, guest: Architecture) -> Choice:
+    problem, _ = _kvm_problem(facts, guest)
     if not problem:
-        return Choice(driver="qemu", accel="kvm", reason=f"KVM works: {facts.kvm_reason}")
+        reason = f"KVM works: {facts.kvm_reason}"
+        return Choice(driver="qemu", accel="kvm", architecture=guest, reason=reason)
+    against = _against_uml(request, facts, guest, problem)
+    if against is None:
+        return Choice(driver="uml", accel="none", architecture=guest, reason=f"no KVM ({problem})")
+    return Choice(driver="qemu", accel="tcg", architecture=guest, reason=f"{against}: emulated")
+
+
+def _against_uml(
+    request: MachineRequest, facts: HostFacts, guest: Architecture, kvm_problem: str
+) -> str | None:
+    """Why ``auto`` takes emulation, where uml would be the quicker one."""
+    if guest != facts.machine:
+        return kvm_problem
     if request.driver == "qemu":
-        return Choice(driver="qemu", accel="tcg", reason=f"no KVM ({problem}): emulated")
-    if facts.machine != "x86_64":
-        return Choice(
-            driver="qemu", accel="tcg", reason=f"uml needs x86_64, this is {facts.machine}: emulated"
-        )
+        return f"no KVM ({kvm_problem})"
+    if guest != "x86_64":
+        return f"no KVM ({kvm_problem}), and uml needs x86_64"
     if request.cpus is not None and request.cpus > 1:
-        return Choice(
-            driver="qemu",
-            accel="tcg",
-            reason=f"no KVM ({problem}), and uml has one CPU where {request.cpus} were asked for: emulated",
-        )
-    return Choice(driver="uml", accel="none", reason=f"no KVM ({problem})")
+        return f"no KVM ({kvm_problem}), and uml has one CPU where {request.cpus} were asked for"
+    return None
 
 
-def _kvm_problem(facts: HostFacts) -> tuple[str, str]:
+def _kvm_problem(facts: HostFacts, guest: Architecture) -> tuple[str, str]:
     """What stands against KVM, and what to do about it; empty when it was proven to work."""
-    if facts.machine != "x86_64":
-        return f"the guest is x86_64 and the host {facts.machine}", "Use --accel tcg."
+    if facts.machine != guest:
+        return f"the guest is {guest} and the host {facts.machine}", "Use --accel tcg."
     if facts.kvm == "absent":
         return "there is no /dev/kvm", "Enable virtualization in the firmware, or leave --accel out."
     if facts.kvm == "forbidden":

@@ -44,6 +44,7 @@ def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
         name=request.name,
         driver=choice.driver,
         accel=choice.accel,
+        architecture=choice.architecture,
         cpus=default_cpus if request.cpus is None else request.cpus,
         memory=whole_pages(default_memory if request.memory is None else request.memory),
         disk=whole_pages(DEFAULT_DISK if request.disk is None else request.disk),

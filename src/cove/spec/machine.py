@@ -7,9 +7,11 @@ of it, which has none and is recorded as JSON in the machine's folder.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from cove.errors import UsageError
 from cove.spec.reading import Fields
 from cove.spec.shares import Share, read_shares
 from cove.units import GIB, MIB
@@ -25,9 +27,26 @@ LEAST_DISK = GIB
 
 Driver = Literal["uml", "qemu"]
 Accel = Literal["none", "kvm", "tcg"]
+Architecture = Literal["x86_64", "aarch64"]
 
 DRIVERS: tuple[Driver, ...] = ("uml", "qemu")
 ACCELS: tuple[Accel, ...] = ("none", "kvm", "tcg")
+ARCHITECTURES: tuple[Architecture, ...] = ("x86_64", "aarch64")
+
+DEBIAN_NAMES: Mapping[Architecture, str] = {"x86_64": "amd64", "aarch64": "arm64"}
+"""What Debian and Docker call each architecture."""
+
+
+def architecture_named(name: str) -> Architecture:
+    """The architecture of that name: the kernel's, or Debian's and Docker's.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for architecture, other in DEBIAN_NAMES.items():
+        if name in (architecture, other):
+            return architecture
+    raise UsageError(f"there is no architecture {name!r}", hint=f"Use one of {', '.join(ARCHITECTURES)}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +57,7 @@ class MachineRequest:
         name: the machine's name.
         driver: "auto", or the name of a driver.
         accel: "auto", or the name of an accelerator of the driver qemu.
+        arch: "auto", which is the host's, or the architecture of kernel and root.
         cpus: virtual CPUs, None for the driver's default.
         memory: bytes of guest memory, None for the default.
         disk: bytes of the sparse data disk, None for the default.
@@ -48,6 +68,7 @@ class MachineRequest:
     name: str
     driver: str = "auto"
     accel: str = "auto"
+    arch: str = "auto"
     cpus: int | None = None
     memory: int | None = None
     disk: int | None = None
@@ -77,7 +98,7 @@ class MachineSpec:
     cpus: int
     memory: int
     disk: int
-    architecture: Literal["x86_64"] = "x86_64"
+    architecture: Architecture = "x86_64"
     shares: tuple[Share, ...] = ()
     file_events: bool = True
 
@@ -100,7 +121,7 @@ class MachineSpec:
             cpus=fields.number("cpus", least=1),
             memory=fields.number("memory", least=LEAST_MEMORY),
             disk=fields.number("disk", least=LEAST_DISK),
-            architecture=fields.choice("architecture", ("x86_64",)),
+            architecture=fields.choice("architecture", ARCHITECTURES),
             shares=fields.read("shares", read_shares, default=[]),
             file_events=fields.take("file_events", bool, default=True),
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cove.errors import CommandError, DeadlineError, UnsupportedError
 from cove.spec.facts import HostFacts, KvmDevice, MemoryPlace, System
+from cove.spec.machine import Architecture
 from cove.system.files import read_json, write_json
 from cove.system.process import Command, run
 from cove.system.tiny_guest import MARKER, tiny_initramfs
@@ -61,7 +62,7 @@ def host_facts(env: Mapping[str, str], verdict: Verdict | None = None) -> HostFa
             raise UnsupportedError(f"Cove does not run on {other}", hint="It needs Linux.")
     return HostFacts(
         system=system,
-        machine=platform.machine().replace("arm64", "aarch64").replace("AMD64", "x86_64"),
+        machine=host_machine(),
         release=platform.release(),
         cpus=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
         memory=_memory(),
@@ -71,6 +72,11 @@ def host_facts(env: Mapping[str, str], verdict: Verdict | None = None) -> HostFa
         kvm_reason=verdict.reason if verdict else "",
         memory_places=memory_places(_read("/proc/self/mounts"), _candidates(env)),
     )
+
+
+def host_machine() -> str:
+    """The host's processor, as Linux names it."""
+    return platform.machine().replace("arm64", "aarch64").replace("AMD64", "x86_64")
 
 
 def kvm_device(path: Path = KVM_DEVICE) -> KvmDevice:
@@ -84,32 +90,46 @@ def kvm_device(path: Path = KVM_DEVICE) -> KvmDevice:
     return "openable"
 
 
-def kvm_works(
-    qemu: Command, kernel: Path, *, firmware: tuple[Path, ...] = (), deadline: float = KVM_DEADLINE
-) -> Verdict:
-    """Boot ``kernel`` under KVM until its first program runs. QEMU has ended when this returns.
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """The machine in which a kernel is to boot.
 
     Args:
         qemu: QEMU's program.
-        kernel: a bzImage for x86_64.
+        kernel: the kernel, as QEMU loads it.
+        architecture: of the kernel.
+        machine: the value of ``-machine``.
+        console: the kernel's name of its first serial port.
+        restart: the kernel's word for the restart that needs least of the machine.
+        accel: the words that choose accelerator and processor.
         firmware: folders with QEMU's firmware.
+    """
+
+    qemu: Command
+    kernel: Path
+    architecture: Architecture
+    machine: str
+    console: str
+    restart: str
+    accel: tuple[str, ...]
+    firmware: tuple[Path, ...] = ()
+
+
+def boots(bed: Trial, *, deadline: float = KVM_DEADLINE) -> Verdict:
+    """Boot the kernel until its first program runs. QEMU has ended when this returns.
+
+    Args:
+        bed: where and with what accelerator.
         deadline: seconds that it may take.
 
     Raises:
-        ToolError: QEMU cannot be started at all, which says nothing about KVM.
+        ToolError: QEMU cannot be started at all, which says nothing about the accelerator.
     """
-    return boots(qemu, kernel, ("-accel", "kvm", "-cpu", "host"), firmware=firmware, deadline=deadline)
-
-
-def boots(
-    qemu: Command, kernel: Path, accel: tuple[str, ...], *, firmware: tuple[Path, ...], deadline: float
-) -> Verdict:
-    """Whether a kernel boots under this accelerator; see :func:`kvm_works`."""
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cove-probe-") as folder:
         initrd = Path(folder) / "initrd"
-        initrd.write_bytes(tiny_initramfs())
-        command = qemu.with_args(*_probe_args(kernel, initrd, accel, firmware))
+        initrd.write_bytes(tiny_initramfs(bed.architecture))
+        command = bed.qemu.with_args(*_probe_args(bed, initrd))
         try:
             output = run(command, doing="trying KVM", deadline=deadline).stdout
         except DeadlineError:
@@ -122,8 +142,8 @@ def boots(
     return Verdict(works=True, reason=f"a kernel booted in {time.monotonic() - begun:.1f} s")
 
 
-def kvm_verdict(qemu: Command, kernel: Path, cache: Path, *, firmware: tuple[Path, ...] = ()) -> Verdict:
-    """:func:`kvm_works`, remembered in ``cache`` (JSON) for this host's kernel, KVM device, QEMU and kernel.
+def kvm_verdict(bed: Trial, cache: Path) -> Verdict:
+    """:func:`boots` under KVM, remembered in ``cache`` (JSON) for this host's kernel, KVM device, QEMU and kernel.
 
     Only a device that can be opened is tried. "It does not work" is believed for a day, "it works" until
     something changes.
@@ -135,10 +155,10 @@ def kvm_verdict(qemu: Command, kernel: Path, cache: Path, *, firmware: tuple[Pat
             return Verdict(works=False, reason="/dev/kvm may not be opened")
         case "openable":
             pass
-    key = probe_key(qemu, kernel)
+    key = probe_key(bed.qemu, bed.kernel)
     if known := recall(cache, key, time.time()):
         return known
-    verdict = kvm_works(qemu, kernel, firmware=firmware)
+    verdict = boots(bed)
     remember(cache, key, verdict, time.time())
     return verdict
 
@@ -187,15 +207,15 @@ def memory_places(mounts: str, candidates: Iterable[Path]) -> tuple[MemoryPlace,
     )
 
 
-def _probe_args(kernel: Path, initrd: Path, accel: tuple[str, ...], firmware: tuple[Path, ...]) -> list[str]:
-    folders = [word for folder in firmware for word in ("-L", str(folder))]
+def _probe_args(bed: Trial, initrd: Path) -> list[str]:
+    folders = [word for folder in bed.firmware for word in ("-L", str(folder))]
     return [
         *folders,
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-machine", "q35,vmport=off,usb=off,sata=off,smbus=off", *accel, "-m", "128"),
-        *("-kernel", str(kernel), "-initrd", str(initrd)),
-        # a triple fault is the restart that needs nothing of the machine; -no-reboot makes it the end
-        *("-append", "console=ttyS0 quiet panic=-1 reboot=triple"),
+        *("-machine", bed.machine, *bed.accel, "-m", "128"),
+        *("-kernel", str(bed.kernel), "-initrd", str(initrd)),
+        # -no-reboot makes the restart the end
+        *("-append", f"console={bed.console} quiet panic=-1 {bed.restart}".rstrip()),
         *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
     ]
 

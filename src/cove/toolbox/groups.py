@@ -142,6 +142,19 @@ UML = Group(
 
 _QEMU_ENV = {"QEMU_MODULE_DIR": "{lib}/qemu"}
 
+# what QEMU's modules for sound, braille, smart cards, USB devices and text windows need, boot ROMs of network
+# cards (ours have none), and what packages' installation scripts would need; checked against the NEEDED entries
+# of the programs: none of them is reached
+_QEMU_EXCLUDE = (
+    "adduser", "base-passwd", "debconf", "ipxe-qemu", "libasound2t64", "libbrlapi0.8", "libcacard0",
+    "libncursesw6", "libsasl2-modules-db", "libsystemd0", "libtinfo6", "libusb-1.0-0",
+    "libusbredirparser1t64", "openssl-provider-legacy", "passwd",
+)  # fmt: skip
+_QEMU_DROP = (
+    "usr/lib/aarch64-linux-gnu/perl", "usr/lib/x86_64-linux-gnu/perl", "usr/share/perl5",
+    "usr/share/qemu/trace-events-all",
+)  # fmt: skip
+
 QEMU = Group(
     name="qemu",
     packages=("qemu-system-x86",),
@@ -151,18 +164,23 @@ QEMU = Group(
             minimum=(7, 2), env=_QEMU_ENV,
         ),
     ),
-    # what QEMU's modules for sound, braille, smart cards, USB devices and text windows need, boot ROMs of
-    # network cards (ours have none), and what packages' installation scripts would need; checked against the
-    # NEEDED entries of the program: none of them is reached
-    exclude=(
-        "adduser", "base-passwd", "debconf", "ipxe-qemu", "libasound2t64", "libbrlapi0.8", "libcacard0",
-        "libncursesw6", "libsasl2-modules-db", "libsystemd0", "libtinfo6", "libusb-1.0-0",
-        "libusbredirparser1t64", "openssl-provider-legacy", "passwd",
+    exclude=_QEMU_EXCLUDE,
+    drop=(*_QEMU_DROP, "usr/bin/qemu-system-i386", "usr/bin/qemu-system-x86_64-microvm"),
+    brew=("qemu",),
+)  # fmt: skip
+
+QEMU_ARM = Group(
+    name="qemu-arm",
+    packages=("qemu-system-arm",),
+    programs=(
+        Program(
+            name="qemu-system-aarch64", path="usr/bin/qemu-system-aarch64", package="qemu-system-arm",
+            minimum=(8, 2, 1), env=_QEMU_ENV,
+        ),
     ),
-    drop=(
-        "usr/bin/qemu-system-i386", "usr/bin/qemu-system-x86_64-microvm", "usr/lib/x86_64-linux-gnu/perl",
-        "usr/share/perl5", "usr/share/qemu/trace-events-all",
-    ),
+    exclude=_QEMU_EXCLUDE,
+    # a machine that boots a kernel itself needs no firmware
+    drop=(*_QEMU_DROP, "usr/bin/qemu-system-arm", "usr/share/AAVMF", "usr/share/qemu-efi-aarch64"),
     brew=("qemu",),
 )  # fmt: skip
 
@@ -220,7 +238,7 @@ SHARE = Group(
 )  # fmt: skip
 
 GROUPS: Mapping[str, Group] = {
-    group.name: group for group in (DOCKER, NET, UML, QEMU, QEMU_UTILS, IMAGE, SHARE)
+    group.name: group for group in (DOCKER, NET, UML, QEMU, QEMU_ARM, QEMU_UTILS, IMAGE, SHARE)
 }
 """Every group by its name."""
 

@@ -159,8 +159,7 @@ class Vmm(Protocol):
     def capabilities(self) -> Capabilities:
         """What it can do."""
 
-    @property
-    def needs(self) -> tuple[str, ...]:
+    def needs(self, spec: MachineSpec) -> tuple[str, ...]:
         """The groups of the toolbox that it takes programs from."""
 
     def command(
@@ -172,7 +171,7 @@ class Vmm(Protocol):
             spec: the machine.
             boot: what it boots from.
             runtime: where the parts of this run lie.
-            tools: the programs by name, at least those of the groups in :attr:`needs`.
+            tools: the programs by name, at least those of the groups in :meth:`needs`.
 
         Raises:
             UnsupportedError: the spec asks for something that this driver cannot do.

@@ -34,8 +34,6 @@ class Fake:
         power_button: whether there is one.
     """
 
-    needs: tuple[str, ...] = ()
-
     def __init__(
         self,
         *,
@@ -48,6 +46,10 @@ class Fake:
         self.capabilities = Capabilities(accels=("none", "kvm", "tcg"), smp=True, power_button=power_button)
         self._stages = stages
         self._exit_code = exit_code
+
+    def needs(self, spec: MachineSpec) -> tuple[str, ...]:  # noqa: ARG002
+        """No program at all."""
+        return ()
 
     def command(
         self, spec: MachineSpec, boot: BootFiles, runtime: Runtime, tools: Mapping[str, Command]

@@ -10,6 +10,7 @@ from pathlib import Path
 from cove.spec.machine import Driver, MachineSpec
 from cove.system.process import Command
 from cove.vmm.base import BootFiles, Capabilities, OnConsole, Runtime, Vm
+from cove.vmm.boards import BOARDS
 from cove.vmm.process_vm import start_process
 from cove.vmm.qemu_argv import DATA_NODE, qemu_command
 
@@ -21,7 +22,10 @@ class Qemu:
     capabilities = Capabilities(
         accels=("kvm", "tcg"), smp=True, power_button=True, balloon=True, grow_disk=True
     )
-    needs = ("qemu",)
+
+    def needs(self, spec: MachineSpec) -> tuple[str, ...]:
+        """The group with QEMU for the guest's architecture."""
+        return (BOARDS[spec.architecture].toolbox,)
 
     def command(
         self, spec: MachineSpec, boot: BootFiles, runtime: Runtime, tools: Mapping[str, Command]

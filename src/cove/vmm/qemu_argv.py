@@ -15,25 +15,10 @@ from cove.spec.machine import MachineSpec
 from cove.spec.shares import tag
 from cove.system.process import Command
 from cove.vmm.base import BootFiles, Runtime, unsupported
-
-PROGRAM = "qemu-system-x86_64"
+from cove.vmm.boards import BOARDS, Board
 
 DATA_NODE = "data"
 """The block node of the data disk, for QEMU's monitor."""
-
-CMDLINE_LIMIT = 2047
-"""Bytes of the kernel's command line on x86 (COMMAND_LINE_SIZE, with the final NUL)."""
-
-_ACCELS = {
-    # the default translation cache is a fraction of memory: 512 MiB keeps dockerd's code translated
-    "tcg": ("-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"),
-    "kvm": ("-accel", "kvm", "-cpu", "host"),
-}
-_KERNEL_WORDS = {
-    # a busy host delays the emulated timer enough for the kernel's self-test to give up (a panic)
-    "tcg": ("no_timer_check",),
-    "kvm": (),
-}
 
 
 def qemu_command(
@@ -46,17 +31,19 @@ def qemu_command(
         UsageError: a path or word holds a character that the command line cannot carry.
         ToolError: QEMU is not among ``tools``.
     """
-    if spec.accel not in _ACCELS:
+    board = BOARDS[spec.architecture]
+    if spec.accel not in board.cpus:
         raise unsupported("qemu", f"use the accelerator {spec.accel}", hint="Use --accel kvm or --accel tcg.")
-    if PROGRAM not in tools:
-        raise ToolError(f"{PROGRAM} is not in the toolbox")
-    return tools[PROGRAM].with_args(
-        *_machine(spec, runtime),
-        *_kernel(spec, boot, runtime),
+    if board.program not in tools:
+        raise ToolError(f"{board.program} is not in the toolbox")
+    return tools[board.program].with_args(
+        *_machine(spec, runtime, board),
+        *_kernel(spec, boot, runtime, board),
         *_disks(boot),
         *_network(runtime),
         *_shares(spec, runtime),
         *_small_devices(),
+        *board.devices,
         *_monitor(runtime),
     )
 
@@ -73,7 +60,7 @@ def escape(value: str | Path) -> str:
     return text.replace(",", ",,")
 
 
-def _machine(spec: MachineSpec, runtime: Runtime) -> list[str]:
+def _machine(spec: MachineSpec, runtime: Runtime, board: Board) -> list[str]:
     firmware = [word for folder in runtime.firmware for word in ("-L", str(folder))]
     return [
         "-name", escape(f"cove-{spec.name}"),
@@ -83,9 +70,8 @@ def _machine(spec: MachineSpec, runtime: Runtime) -> list[str]:
         "-nodefaults", "-no-user-config", "-display", "none",
         # a reboot ends QEMU: the supervisor starts it again with fresh parts
         "-no-reboot",
-        # no disk or mouse ports that nothing is plugged into: the guest's kernel would look for them
-        "-machine", "q35,vmport=off,usb=off,sata=off,smbus=off",
-        *_ACCELS[spec.accel],
+        "-machine", board.machine_for(spec.accel),
+        *board.cpus[spec.accel],
         "-smp", f"cpus={spec.cpus},sockets=1,cores={spec.cpus},threads=1",
         "-m", f"size={spec.memory // 1024}k",
         # after the host slept the guest reads the right time from its clock chip
@@ -93,13 +79,13 @@ def _machine(spec: MachineSpec, runtime: Runtime) -> list[str]:
     ]  # fmt: skip
 
 
-def _kernel(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
+def _kernel(spec: MachineSpec, boot: BootFiles, runtime: Runtime, board: Board) -> list[str]:
     words = (
         boot.cmdline,
-        "console=ttyS0",
+        f"console={board.console}",
         # with -no-reboot a panic ends QEMU, and the supervisor sees it
         "panic=-1",
-        *_KERNEL_WORDS[spec.accel],
+        *board.kernel_words.get(spec.accel, ()),
         "cove.root=/dev/vda",
         "cove.data=/dev/vdb",
         "cove.net=eth0",
@@ -108,9 +94,9 @@ def _kernel(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
     cmdline = " ".join(word for word in words if word)
     escape(cmdline)
     length = len(cmdline.encode())
-    if length > CMDLINE_LIMIT:
+    if length > board.cmdline_limit:
         raise UsageError(
-            f"the kernel's command line would have {length} bytes, and may have {CMDLINE_LIMIT}",
+            f"the kernel's command line would have {length} bytes, and may have {board.cmdline_limit}",
             details=cmdline,
         )
     return ["-kernel", str(boot.kernel), "-initrd", str(boot.initrd), "-append", cmdline]
@@ -159,8 +145,6 @@ def _small_devices() -> list[str]:
         "-device", "virtio-rng-pci",
         # pages that the guest freed go back to the host
         "-device", "virtio-balloon-pci,free-page-reporting=on",
-        # tells the guest's random generator that it was cloned
-        "-device", "vmgenid,guid=auto",
     ]  # fmt: skip
 
 

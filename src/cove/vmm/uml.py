@@ -21,7 +21,10 @@ class Uml:
 
     name: Driver = "uml"
     capabilities = Capabilities(accels=("none",), power_button=True)
-    needs = ("uml",)
+
+    def needs(self, spec: MachineSpec) -> tuple[str, ...]:  # noqa: ARG002
+        """The group with the kernel."""
+        return ("uml",)
 
     def command(
         self, spec: MachineSpec, boot: BootFiles, runtime: Runtime, tools: Mapping[str, Command]

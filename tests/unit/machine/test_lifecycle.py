@@ -27,7 +27,7 @@ from cove.machine.lifecycle import delete, start, stop
 from cove.machine.plan import LaunchPlan
 from cove.machine.state import State
 from cove.machine.store import StateRecord, Store, read_state, write_state
-from cove.spec.machine import Driver
+from cove.spec.machine import MachineSpec
 from cove.system.files import read_json, try_lock
 from cove.system.paths import Home
 from cove.system.process import Identity
@@ -58,10 +58,10 @@ class ReadyWorkshop:
         found = {program.name: Path("/bin", program.name) for program in group.programs}
         return Toolbox(group=group, root=None, architecture="amd64", forms={}, found=found)
 
-    def guest(self, driver: Driver) -> GuestImage:
+    def guest(self, spec: MachineSpec) -> GuestImage:
         folder = self.home.images / "abc"
         return GuestImage(
-            id="abc", folder=folder, kernel=None if driver == "uml" else folder / "kernel",
+            id="abc", folder=folder, kernel=None if spec.driver == "uml" else folder / "kernel",
             initrd=folder / "initrd.img", root=folder / "root.erofs", cmdline="quiet", kernel_release="6",
             kernel_path="x", kernel_sha256="0", kernel_package=KernelPackage(name="k", version="1", sha256="0"),
             lock=folder / "lock.json",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cove.errors import CoveError, UnsupportedError, UsageError
-from cove.spec.facts import HostFacts, MemoryPlace, choose_driver, choose_memory_place
+from cove.spec.facts import HostFacts, MemoryPlace, choose_driver, choose_memory_place, kvm_is_worth_trying
 from cove.spec.machine import MachineRequest
 
 PLAIN = HostFacts(
@@ -27,6 +27,10 @@ HOSTS = {
         PLAIN, kvm="openable", kvm_works=True, kvm_reason="a kernel booted in 0.8 s"
     ),
     "linux aarch64": dataclasses.replace(PLAIN, machine="aarch64", kvm="openable"),
+    "linux aarch64, kvm works": dataclasses.replace(
+        PLAIN, machine="aarch64", kvm="openable", kvm_works=True, kvm_reason="a kernel booted in 0.4 s"
+    ),
+    "linux riscv64": dataclasses.replace(PLAIN, machine="riscv64"),
     "mac": dataclasses.replace(PLAIN, system="darwin", machine="aarch64"),
 }
 WISHES = {
@@ -39,6 +43,11 @@ WISHES = {
     "qemu/tcg": MachineRequest(name="m", driver="qemu", accel="tcg"),
     "vz": MachineRequest(name="m", driver="vz"),
     "auto/hvf": MachineRequest(name="m", accel="hvf"),
+    "aarch64": MachineRequest(name="m", arch="aarch64"),
+    "amd64": MachineRequest(name="m", arch="amd64"),
+    "uml, aarch64": MachineRequest(name="m", driver="uml", arch="arm64"),
+    "kvm, aarch64": MachineRequest(name="m", accel="kvm", arch="aarch64"),
+    "no such architecture": MachineRequest(name="m", arch="s390x"),
     "nonsense": MachineRequest(name="m", driver="xen"),
 }
 
@@ -63,6 +72,15 @@ def test_auto_never_picks_kvm_unproven(facts: HostFacts) -> None:
     except UnsupportedError:
         return
     assert (choice.accel == "kvm") == (facts.kvm_works is True)
+
+
+def test_kvm_is_tried_for_guests_of_the_hosts_own_architecture() -> None:
+    facts = HOSTS["linux aarch64"]
+    assert kvm_is_worth_trying(MachineRequest(name="m"), facts)
+    assert kvm_is_worth_trying(MachineRequest(name="m", driver="qemu", arch="arm64"), facts)
+    assert not kvm_is_worth_trying(MachineRequest(name="m", arch="x86_64"), facts)
+    assert not kvm_is_worth_trying(MachineRequest(name="m", accel="tcg"), facts)
+    assert not kvm_is_worth_trying(MachineRequest(name="m"), HOSTS["no kvm"])
 
 
 def test_facts_round_trip() -> None:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.errors import UsageError
-from cove.spec.machine import ACCELS, DRIVERS, LEAST_DISK, LEAST_MEMORY, MachineSpec
+from cove.spec.machine import (
+    ACCELS,
+    ARCHITECTURES,
+    DRIVERS,
+    LEAST_DISK,
+    LEAST_MEMORY,
+    MachineSpec,
+    architecture_named,
+)
 from cove.spec.shares import Share
 
 SPEC = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2**31, disk=2**36)
@@ -23,11 +31,19 @@ SPEC = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2*
         cpus=st.integers(min_value=1),
         memory=st.integers(min_value=LEAST_MEMORY),
         disk=st.integers(min_value=LEAST_DISK),
+        architecture=st.sampled_from(ARCHITECTURES),
         shares=st.sampled_from([(), (Share(path="/a", writable=False), Share(path="/a/b"))]),
     )
 )
 def test_round_trip(spec: MachineSpec) -> None:
     assert MachineSpec.from_dict(spec.to_dict()) == spec
+
+
+@pytest.mark.parametrize("name", ["aarch64", "arm64"])
+def test_architectures_have_the_kernels_name_and_debians(name: str) -> None:
+    assert architecture_named(name) == "aarch64"
+    with pytest.raises(UsageError, match="no architecture 'arm'"):
+        architecture_named("arm")
 
 
 def test_every_problem_is_named_at_once() -> None:

@@ -14,9 +14,10 @@ from cove.spec.facts import HostFacts
 from cove.system import probe
 from cove.system.probe import (
     REFUSAL_LIFETIME,
+    Trial,
     Verdict,
+    boots,
     kvm_device,
-    kvm_works,
     memory_places,
     recall,
     remember,
@@ -35,6 +36,13 @@ tmpfs {0}/with\\040space tmpfs rw 0 0
 
 def shell(script: str) -> Command:
     return Command(("/bin/sh", "-c", script), {})
+
+
+def trial(qemu: Command) -> Trial:
+    return Trial(
+        qemu=qemu, kernel=Path("/kernel"), architecture="x86_64", machine="q35", console="ttyS0",
+        restart="reboot=triple", accel=("-accel", "kvm"),
+    )  # fmt: skip
 
 
 def test_facts_of_this_host_can_be_recorded() -> None:
@@ -57,28 +65,28 @@ def test_kvm_device_of_others(tmp_path: Path) -> None:
 
 
 def test_a_kernel_that_boots() -> None:
-    verdict = kvm_works(shell(f"echo SeaBIOS; echo {MARKER}"), Path("/kernel"))
+    verdict = boots(trial(shell(f"echo SeaBIOS; echo {MARKER}")))
     assert verdict.works
     assert "booted" in verdict.reason
 
 
 def test_one_that_hangs_is_ended_at_the_deadline() -> None:
-    verdict = kvm_works(shell("exec sleep 100"), Path("/kernel"), deadline=0.2)
+    verdict = boots(trial(shell("exec sleep 100")), deadline=0.2)
     assert verdict == Verdict(works=False, reason="a kernel did not boot in it within 0.2 s")
 
 
 def test_one_that_fails_says_why() -> None:
-    verdict = kvm_works(shell("echo failed to set MSR 0x10a >&2; exit 1"), Path("/kernel"))
+    verdict = boots(trial(shell("echo failed to set MSR 0x10a >&2; exit 1")))
     assert verdict == Verdict(works=False, reason="QEMU failed: failed to set MSR 0x10a")
 
 
 def test_an_end_without_the_marker_is_no_proof() -> None:
-    assert not kvm_works(shell("exit 0"), Path("/kernel")).works
+    assert not boots(trial(shell("exit 0"))).works
 
 
 def test_a_missing_qemu_says_nothing_about_kvm() -> None:
     with pytest.raises(ToolError):
-        kvm_works(Command(("/nonexistent",), {}), Path("/kernel"))
+        boots(trial(Command(("/nonexistent",), {})))
 
 
 def test_verdicts_are_remembered(tmp_path: Path) -> None:
@@ -119,8 +127,8 @@ def test_the_verdict_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(probe, "kvm_device", lambda: "openable")
     count = tmp_path / "count"
     qemu = shell(f"echo x >> {count}; echo {MARKER}")
-    first = probe.kvm_verdict(qemu, Path("/kernel"), tmp_path / "probes.json")
-    assert probe.kvm_verdict(qemu, Path("/kernel"), tmp_path / "probes.json") == first
+    first = probe.kvm_verdict(trial(qemu), tmp_path / "probes.json")
+    assert probe.kvm_verdict(trial(qemu), tmp_path / "probes.json") == first
     assert count.read_text() == "x\n"
 
 
@@ -129,7 +137,7 @@ def test_what_cannot_be_opened_is_not_tried(
     tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "kvm_device", lambda: state)
-    assert not probe.kvm_verdict(Command(("/nonexistent",), {}), Path("/k"), tmp_path / "probes.json").works
+    assert not probe.kvm_verdict(trial(Command(("/nonexistent",), {})), tmp_path / "probes.json").works
     assert not (tmp_path / "probes.json").exists()
 
 

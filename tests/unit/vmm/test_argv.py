@@ -25,6 +25,7 @@ DRIVERS: dict[str, Vmm] = {"uml": Uml(), "qemu": Qemu()}
 UML = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2 * GIB, disk=64 * GIB)
 TCG = dataclasses.replace(UML, driver="qemu", accel="tcg", cpus=2)
 KVM = dataclasses.replace(TCG, accel="kvm", cpus=4, memory=512 * MIB)
+ARM = dataclasses.replace(TCG, architecture="aarch64")
 BOOT = BootFiles(
     kernel=Path("/i/kernel"),
     initrd=Path("/i/initrd"),
@@ -45,6 +46,7 @@ TOOLS = {
     "qemu-system-x86_64": Command(
         ("/t/ld.so", "--argv0", "qemu", "/t/qemu"), {"QEMU_MODULE_DIR": "/t/modules"}
     ),
+    "qemu-system-aarch64": Command(("/t/qemu-arm",), {}),
     "linux.uml": Command(("/t/linux.uml",), {"A": "b"}),
 }
 
@@ -67,6 +69,8 @@ CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
         BOOT,
         dataclasses.replace(RUNTIME, firmware=(Path("/t/qemu"), Path("/t/seabios"))),
     ),
+    "qemu_argv/aarch64_tcg": (ARM, BOOT, RUNTIME),
+    "qemu_argv/aarch64_kvm": (dataclasses.replace(ARM, accel="kvm"), BOOT, RUNTIME),
     "qemu_argv/comma_in_paths": (
         TCG,
         dataclasses.replace(BOOT, root=Path("/a,b/root"), data=Path("/a,readonly=on/data")),
@@ -92,7 +96,7 @@ def test_command(name: str, golden: Callable[[str, str], None]) -> None:
         golden(f"{name}.args", "\n".join([*env, *map(_one_line, command.argv)]) + "\n")
 
 
-@pytest.mark.parametrize("spec", [UML, TCG])
+@pytest.mark.parametrize("spec", [UML, TCG, ARM])
 def test_a_missing_tool_is_named(spec: MachineSpec) -> None:
     with pytest.raises(CoveError, match="is not in the toolbox"):
         DRIVERS[spec.driver].command(spec, BOOT, RUNTIME, {})
