@@ -134,7 +134,7 @@ def test_a_followed_log_goes_on(client: Client) -> None:
 
 def test_the_cache_is_measured_and_pruned(client: Client) -> None:
     home = client.home
-    assert client.cache_sizes() == {"packages": 0, "tools": 0, "images": 0, "containers": 0}
+    assert client.cache_sizes() == {"packages": 0, "tools": 0, "images": 0, "containers": 0, "content": 0}
     used, pointed, old = (home.images / name for name in ("used", "pointed", "old"))
     for folder in (home.archive, used, pointed, old):
         folder.mkdir(parents=True)

@@ -7,7 +7,7 @@ import difflib
 
 import click
 
-from cove.cli import contexts, lifecycle, report, resources, use
+from cove.cli import cache, contexts, lifecycle, report, resources, use
 
 
 class OrderedGroup(click.Group):
@@ -56,6 +56,6 @@ COMMANDS: list[click.Command] = [
     contexts.context,
     report.version,
     report.explain,
-    report.cache,
+    cache.cache,
     report.completion,
 ]

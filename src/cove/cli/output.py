@@ -6,11 +6,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
-from cove.errors import CoveError
+from cove.errors import CoveError, UsageError
 from cove.events import Event, Note, StageBegun, StageEnded, Transfer
 from cove.units import format_seconds, format_size
 
@@ -33,6 +36,33 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for row in (header, *rows):
         data("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write what was asked for to: it takes its place when it is whole, and is not there otherwise.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
+            try:
+                yield cast("BinaryIO", out)
+                out.flush()
+                Path(out.name).chmod(0o666 & ~_umask())
+                Path(out.name).replace(path)
+            except BaseException:
+                Path(out.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def talk(text: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that report: list, status, inspect, logs, env, version, explain, cache, completion."""
+"""Commands that report: list, status, inspect, logs, env, version, explain, completion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from cove.cli.context import Session
 from cove.cli.lifecycle import JSON, NAME
 from cove.errors import UsageError
 from cove.sdk import LOG_SOURCES
-from cove.units import format_size
 
 
 @click.command("list")
@@ -121,38 +120,6 @@ def explain(session: Session, name: str | None, as_json: bool) -> None:
         output.as_json(layers)
     else:
         output.data(texts.explanation(layers))
-
-
-@click.group()
-def cache() -> None:
-    """What was fetched and built: sizes, pruning."""
-
-
-@cache.command("size")
-@JSON
-@click.pass_obj
-def cache_size(session: Session, as_json: bool) -> None:
-    """How much disk space the cache takes."""
-    sizes = session.client().cache_sizes()
-    if as_json:
-        output.as_json(sizes)
-    else:
-        rows = [(part, format_size(size)) for part, size in sizes.items()]
-        output.table(("PART", "SIZE"), [*rows, ("total", format_size(sum(sizes.values())))])
-
-
-@cache.command("prune")
-@click.option("-a", "--all", "all_", is_flag=True, help="Also what the next start must fetch or build again.")
-@JSON
-@click.pass_obj
-def cache_prune(session: Session, all_: bool, as_json: bool) -> None:
-    """Remove from the cache what no machine needs."""
-    freed = session.client().prune_cache(everything=all_)
-    session.close()
-    if as_json:
-        output.as_json({"freed": freed})
-    else:
-        output.data(f"Total reclaimed space: {format_size(freed)}")
 
 
 @click.command()

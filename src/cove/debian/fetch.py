@@ -18,10 +18,10 @@ import aiohttp
 
 from cove.debian.downloads import Download, Mirrors, Patience, Reply
 from cove.debian.mirrors import Mirror
-from cove.debian.store import Part
 from cove.errors import CoveError, IntegrityError, NetworkError
 from cove.events import Note, Report
 from cove.system.files import storage_errors
+from cove.system.part import Part
 
 PARALLEL = 6
 """Connections at once."""
@@ -135,7 +135,7 @@ class Fetcher:
 
     async def _from(self, mirror: Mirror, download: Download, progress: Callable[[int], None]) -> None:
         part = Part(
-            name=download.name, target=download.target, sha256=download.sha256, expected=download.size,
+            name=download.name, target=download.target, digest=download.sha256, expected=download.size,
             progress=progress,
         )  # fmt: skip
         with storage_errors(f"downloading {download.name}"), part:

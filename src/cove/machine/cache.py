@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cove.errors import ConflictError
+from cove.machine.contents import content_store
 from cove.machine.state import ALIVE
 from cove.machine.store import Store
 from cove.system.files import allocated, read_json, remove_tree
@@ -20,6 +21,7 @@ def sizes(home: Home) -> dict[str, int]:
         "tools": home.tools,
         "images": home.images,
         "containers": home.containers,
+        "content": home.content,
     }
     return {name: allocated(path) for name, path in parts.items()}
 
@@ -28,7 +30,8 @@ def prune(store: Store, *, everything: bool) -> int:
     """Remove what no machine needs; returns the bytes freed.
 
     Downloaded packages go, since what was made of them is there; so do programs and images that a newer build
-    replaced. With ``everything`` the rest goes too: the next start needs the network again.
+    replaced, and contents of images that no name leads to. With ``everything`` the rest goes too, but for named
+    images, which may not be had again: the next start needs the network again.
 
     Raises:
         ConflictError: ``everything``, while a machine runs from it.
@@ -46,7 +49,7 @@ def prune(store: Store, *, everything: bool) -> int:
     freed = sum(allocated(path) for path in doomed)
     for path in doomed:
         remove_tree(path)
-    return freed
+    return freed + content_store(home).sweep()
 
 
 def _unused_images(store: Store) -> list[Path]:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The user's settings: ``COVE_HOME/config.yml``, optional.
 
-debian_mirror: https://...   Debian's archive, or a mapping with ``main`` and ``security``
+debian_mirror: https://...          Debian's archive, or a mapping with ``main`` and ``security``
+registry_mirrors: [https://...]     of Docker Hub, or a mapping from registries to such lists
+insecure_registries: [HOST:PORT]    plain http, or https with a certificate that nobody checks
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from cove.errors import UsageError
 
-KEYS = frozenset({"debian_mirror"})
+KEYS = frozenset({"debian_mirror", "insecure_registries", "registry_mirrors"})
 """All settings there are."""
 
 

@@ -22,7 +22,7 @@ def versions(machine: Machine | None, home: Home) -> dict[str, Any]:
     client = {
         "version": __version__,
         "python": platform.python_version(),
-        "os_arch": f"{platform.system().lower()}/{_docker_architecture(platform.machine())}",
+        "os_arch": f"{platform.system().lower()}/{docker_architecture(platform.machine())}",
         "kernel": platform.release(),
     }
     return {"client": client, "server": _server(machine, home) if machine and machine.running else None}
@@ -46,5 +46,6 @@ def _server(machine: Machine, home: Home) -> dict[str, Any]:
     }
 
 
-def _docker_architecture(machine: str) -> str:
+def docker_architecture(machine: str) -> str:
+    """Go's name of a processor that ``uname -m`` names: "amd64", "arm64"."""
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)

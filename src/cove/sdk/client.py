@@ -7,6 +7,7 @@ from typing import Any
 
 from cove.sdk.collection import MachineCollection
 from cove.sdk.creation import DEFAULT
+from cove.sdk.images import ImageCollection
 from cove.sdk.installation import Installation
 from cove.sdk.machine import Machine
 
@@ -24,6 +25,11 @@ class Client(Installation):
     def machines(self) -> MachineCollection:
         """All machines."""
         return MachineCollection(self)
+
+    @property
+    def images(self) -> ImageCollection:
+        """The images of the content store."""
+        return ImageCollection(self)
 
     def machine(self, name: str = DEFAULT) -> Machine:
         """A handle on one machine, whether it exists or not.

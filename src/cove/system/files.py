@@ -129,6 +129,31 @@ def locked(path: Path, *, waiting_for: str, deadline: float = 600.0) -> Iterator
 
 
 @contextmanager
+def shared_lock(path: Path, *, waiting_for: str, deadline: float) -> Iterator[None]:
+    """Hold a lock on ``path`` during the block that others may share, while nobody has the exclusive one.
+
+    Arguments and errors as in :func:`locked`.
+    """
+    end = time.monotonic() + deadline
+    with storage_errors("locking"):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise DeadlineError(
+                        f"another process has been {waiting_for} for {deadline:.0f} s", hint=f"See {path}"
+                    ) from None
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def building(target: Path) -> Iterator[Path]:
     """Give a fresh folder beside ``target`` that becomes ``target`` when the block succeeds.
 

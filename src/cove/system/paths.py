@@ -245,6 +245,11 @@ class Home:
         return self.cache / "containers"
 
     @property
+    def content(self) -> Path:
+        """The content store: images that were pulled or imported, as one OCI layout."""
+        return self.cache / "content"
+
+    @property
     def probe_kernel(self) -> Path:
         """The kernel that was used to try KVM."""
         return self.cache / "probe-vmlinuz"

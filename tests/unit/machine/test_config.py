@@ -51,4 +51,4 @@ def test_all_unknown_settings_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_config(tmp_path / "config.yml")
     assert caught.value.details == "unknown setting 'debian_miror'\nunknown setting 'other'"
-    assert caught.value.hint == "Known: debian_mirror."
+    assert caught.value.hint == "Known: debian_mirror, insecure_registries, registry_mirrors."

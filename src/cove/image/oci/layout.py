@@ -33,6 +33,9 @@ class Layout:
     Args:
         path: a folder with ``index.json``, or a tar of one (not compressed).
 
+    Attributes:
+        manifests: what its index lists, with and without a name.
+
     Raises:
         NotFoundError: there is nothing at ``path``.
         ArchiveError: it is no OCI layout.
@@ -45,12 +48,12 @@ class Layout:
             self._members = _members(path)
         elif not path.is_dir():
             raise NotFoundError(f"{path} does not exist", hint="--images takes OCI layouts: folders or tars.")
-        self._manifests = self._read_index()
+        self.manifests = self._read_index()
 
     def find(self, reference: Reference, platforms: Sequence[Platform]) -> Root | None:  # noqa: ARG002
         """The image of that name; by its digest where the name has one."""
         wanted = set(reference.names)
-        for descriptor in self._manifests:
+        for descriptor in self.manifests:
             pinned = reference.digest and descriptor.digest == reference.digest
             if pinned or wanted & set(_names(descriptor)):
                 return Root(reference=reference, descriptor=descriptor, blobs=self)
@@ -58,7 +61,7 @@ class Layout:
 
     def images(self) -> Iterator[tuple[Reference, Descriptor]]:
         """All images that have a name."""
-        for descriptor in self._manifests:
+        for descriptor in self.manifests:
             for name in _names(descriptor):
                 yield parse_reference(name), descriptor
 

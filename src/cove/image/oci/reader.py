@@ -47,7 +47,7 @@ def open_image(root: Root, platform: Platform) -> Image:
         NotFoundError: it is not for this platform, or a blob is missing.
         IntegrityError, ArchiveError: it is damaged.
     """
-    manifest = _choose(root, platform)
+    manifest = choose_manifest(root, platform)
     data = _json(root.blobs, manifest)
     config = _json(root.blobs, descriptor_of(_part(data, "config", manifest)))
     layers = [descriptor_of(item) for item in _part(data, "layers", manifest)]
@@ -93,7 +93,13 @@ def descriptor_of(item: Any) -> Descriptor:
         raise ArchiveError("an image holds a descriptor that is none", details=repr(item)[:500]) from error
 
 
-def _choose(root: Root, platform: Platform) -> Descriptor:
+def choose_manifest(root: Root, platform: Platform) -> Descriptor:
+    """The manifest of an image for one platform.
+
+    Raises:
+        NotFoundError: it is not for this platform; those it is for are named.
+        ArchiveError, IntegrityError: it is no image, or damaged.
+    """
     if root.descriptor.is_manifest:
         return root.descriptor
     if not root.descriptor.is_index:

@@ -56,7 +56,7 @@ def layer_stream(blobs: Blobs, descriptor: Descriptor) -> Iterator[BinaryIO]:
     """
     with blobs.open(descriptor) as raw:
         checked = _Checked(raw, descriptor)
-        stream = io.BufferedReader(_Chunks(_decompressed(checked)), BUFFER)
+        stream = io.BufferedReader(_Chunks(_told(checked)), BUFFER)
         yield stream
         while stream.read(BUFFER):
             pass
@@ -130,8 +130,20 @@ class _Chunks(io.RawIOBase):
         return count
 
 
-def _decompressed(checked: _Checked) -> Iterator[bytes]:
-    chunks = checked.chunks()
+def _told(checked: _Checked) -> Iterator[bytes]:
+    try:
+        yield from decompressed(checked.chunks())
+    except ArchiveError:
+        checked.drain()  # a wrong digest says it better
+        raise
+
+
+def decompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The contents of gzip, zstd or plain data.
+
+    Raises:
+        ArchiveError: the data cannot be decompressed.
+    """
     first = next(chunks, b"")
     while 0 < len(first) < len(_ZSTD):
         more = next(chunks, b"")
@@ -139,15 +151,15 @@ def _decompressed(checked: _Checked) -> Iterator[bytes]:
             break
         first += more
     if first.startswith(_GZIP):
-        yield from _inflated(first, chunks, checked)
+        yield from _inflated(first, chunks)
     elif first.startswith(_ZSTD):
-        yield from _unzstd(first, chunks, checked)
+        yield from _unzstd(first, chunks)
     else:
         yield first
         yield from chunks
 
 
-def _inflated(first: bytes, chunks: Iterator[bytes], checked: _Checked) -> Iterator[bytes]:
+def _inflated(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
     inflater = zlib.decompressobj(wbits=31)
     data = first
     try:
@@ -165,12 +177,12 @@ def _inflated(first: bytes, chunks: Iterator[bytes], checked: _Checked) -> Itera
                 break
             yield rest
     except zlib.error as error:
-        raise _damaged(checked, str(error)) from error
+        raise _damaged(str(error)) from error
     if not inflater.eof:
-        raise _damaged(checked, "the data end too early")
+        raise _damaged("the data end too early")
 
 
-def _unzstd(first: bytes, chunks: Iterator[bytes], checked: _Checked) -> Iterator[bytes]:
+def _unzstd(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
     import zstandard
 
     def whole() -> Iterator[bytes]:
@@ -185,9 +197,8 @@ def _unzstd(first: bytes, chunks: Iterator[bytes], checked: _Checked) -> Iterato
         while chunk := reader.read(BUFFER):
             yield chunk
     except zstandard.ZstdError as error:
-        raise _damaged(checked, str(error)) from error
+        raise _damaged(str(error)) from error
 
 
-def _damaged(checked: _Checked, why: str) -> ArchiveError:
-    checked.drain()  # a wrong digest says it better
+def _damaged(why: str) -> ArchiveError:
     return ArchiveError("a layer cannot be decompressed", details=why)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cove.errors import OfflineError, UsageError
+from cove.events import silent
+from cove.image.oci.model import Platform
+from cove.machine.contents import _run_helper, docker_settings, parse_platform, puller
+from cove.system.paths import Home
+
+
+@pytest.mark.parametrize(
+    ("text", "platform"),
+    [
+        ("linux/amd64", Platform(architecture="amd64")),
+        ("arm64", Platform(architecture="arm64")),
+        ("linux/arm/v7", Platform(architecture="arm", variant="v7")),
+    ],
+)
+def test_platforms(text: str, platform: Platform) -> None:
+    assert parse_platform(text) == platform
+
+
+@pytest.mark.parametrize("text", ["", "linux/", "/amd64", "a/b/c/d"])
+def test_no_platforms(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_platform(text)
+
+
+def test_docker_settings(tmp_path: Path) -> None:
+    home = Home(tmp_path / "cove", tmp_path / "cache")
+    env = {"DOCKER_CONFIG": str(tmp_path)}
+    assert docker_settings(home, env) == docker_settings(home, {}) == {}
+    (tmp_path / "config.json").write_text('{"auths": {}}')
+    assert docker_settings(home, env) == {"auths": {}}
+    for text in ("{", "[]"):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(UsageError, match=r"config\.json"):
+            docker_settings(home, env)
+
+
+def test_settings_of_mirrors(tmp_path: Path) -> None:
+    home = Home(tmp_path, tmp_path / "cache")
+    home.config.write_text("registry_mirrors: [https://a.example]\n")
+    made = puller(home, silent, mirrors=["https://b.example"])
+    assert [one.host for one in made.settings.endpoints("docker.io")][:2] == ["b.example", "a.example"]
+
+
+def test_offline(tmp_path: Path) -> None:
+    with pytest.raises(OfflineError):
+        puller(Home(tmp_path, tmp_path), silent, offline=True)
+
+
+def test_a_credential_helper_is_a_program_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "docker-credential-x"
+    program.write_text("#!/bin/sh\nprintf '%s ' \"$1\"; cat\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert _run_helper("docker-credential-x", b"a.example") == b"get a.example"
