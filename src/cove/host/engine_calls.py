@@ -33,6 +33,8 @@ class EngineCalls:
     def __init__(self, dial: Callable[[], Awaitable[Stream]], *, deadline: float = DEADLINE) -> None:
         self._dial = dial
         self._deadline = deadline
+        self._watching: set[Stream] = set()
+        self._left = False
 
     async def inspect(self, container: str) -> dict[str, Any] | None:
         """What the engine says of a container (name, id or the beginning of one), or None if there is none.
@@ -74,10 +76,13 @@ class EngineCalls:
         """What happens from now on, until the engine ends. The first item, empty, tells that it is being watched.
 
         Raises:
-            EngineError: it does not answer, or refuses.
+            EngineError: it does not answer, or refuses, or was left.
         """
+        if self._left:
+            raise EngineError("the engine is about to stop")
         query = urlencode({"filters": json.dumps(filters)})
         stream = await self._send("GET", f"/events?{query}")
+        self._watching.add(stream)
         try:
             held = bytearray()
             async with asyncio.timeout(self._deadline):
@@ -99,6 +104,13 @@ class EngineCalls:
         except _BROKEN as error:
             raise EngineError(f"the engine's events broke off: {error}") from error
         finally:
+            self._watching.discard(stream)
+            stream.close()
+
+    def leave(self) -> None:
+        """Watch no events any more, now and later: an engine that stops waits five seconds for those who do."""
+        self._left = True
+        for stream in self._watching:
             stream.close()
 
     async def _request(self, method: str, route: str) -> tuple[int, bytes]:

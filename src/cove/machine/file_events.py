@@ -17,7 +17,6 @@ from typing import Any
 
 from cove.errors import CoveError
 from cove.guest.client import GuestClient
-from cove.guest.relay import DOCKER, Stream, Tunnel
 from cove.host.engine_calls import EngineCalls
 from cove.spec.shares import Share, covering, is_below
 from cove.system.watch import TreeWatch
@@ -58,18 +57,19 @@ class FileEvents:
     """Tells the guest what changes; see :class:`cove.machine.parts.Companion`.
 
     Args:
-        tunnel: the way to the engine.
+        engine: tells which folders containers have.
         agent: the guest agent's socket.
         shares: what the guest sees of the host.
         hidden: folders in them that it does not.
     """
 
-    def __init__(self, tunnel: Tunnel, agent: Path, shares: Sequence[Share], hidden: Iterable[str]) -> None:
-        self._tunnel = tunnel
+    def __init__(
+        self, engine: EngineCalls, agent: Path, shares: Sequence[Share], hidden: Iterable[str]
+    ) -> None:
         self._agent = agent
         self._shares = shares
         self._hidden = tuple(hidden)
-        self._engine = EngineCalls(self._dial)
+        self._engine = engine
         self._pending: dict[str, bool] = {}
         self._something = asyncio.Event()
         self._told_full = False
@@ -120,9 +120,6 @@ class FileEvents:
     def _once_more(self, folders: Mapping[str, bool]) -> None:
         self._pending |= folders
         self._something.set()
-
-    async def _dial(self) -> Stream:
-        return await self._tunnel.open(DOCKER)
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:

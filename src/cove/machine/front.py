@@ -15,7 +15,7 @@ from typing import Protocol
 
 from cove.guest.relay import CHUNK, DOCKER, Relay, Stream, Tunnel
 from cove.host.http_scan import Call, Creation, RequestScanner
-from cove.machine.ports import Ticket
+from cove.machine.port_ticket import Ticket
 from cove.system.paths import MachinePaths
 
 _HEAD_LIMIT = 64 << 10

@@ -12,16 +12,16 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from cove.errors import CoveError
-from cove.guest.relay import DOCKER, Stream, Tunnel, tcp, udp
+from cove.guest.relay import Stream, Tunnel, tcp, udp
 from cove.host.engine_calls import EngineCalls
 from cove.host.http_scan import Action, Call
 from cove.host.port_table import PortTable
 from cove.host.ports import Container, HostPort, Target, advice, read_container, refusal
 from cove.machine.host_network import HostNetwork
+from cove.machine.port_ticket import Ticket
 
 log = logging.getLogger("cove.ports")
 
@@ -39,36 +39,22 @@ _PREPARE_DEADLINE = 10.0
 _EVENTS = ["start", "die", "destroy", "connect", "disconnect"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ticket:
-    """What was found out before a request was passed on.
-
-    Args:
-        call: the request.
-        container: what it starts, if that wants anything of the host.
-        refusal: why it must not be passed on, in dockerd's words.
-    """
-
-    call: Call
-    container: Container | None = None
-    refusal: str | None = None
-
-
 class PortKeeper:
     """The published ports of one machine.
 
     Args:
         tunnel: the way into the guest.
+        engine: the engine in it.
 
     Attributes:
         report: told all ports, as JSON data, whenever they change.
     """
 
-    def __init__(self, tunnel: Tunnel) -> None:
+    def __init__(self, tunnel: Tunnel, engine: EngineCalls) -> None:
         self.report: Callable[[list[dict[str, Any]]], None] = _nobody
         self._tunnel = tunnel
         self._table = PortTable(self._dial)
-        self._engine = EngineCalls(self._dial_engine)
+        self._engine = engine
         self._known: dict[str, Container] = {}
         self._portless: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -289,9 +275,6 @@ class PortKeeper:
             return await self._tunnel.open(udp(target.address, target.port))
         patience = self._fresh.get(target.address, 0.0) - asyncio.get_running_loop().time()
         return await self._tunnel.open(tcp(target.address, target.port, patience=patience))
-
-    async def _dial_engine(self) -> Stream:
-        return await self._tunnel.open(DOCKER)
 
 
 def _nobody(_ports: list[dict[str, Any]]) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from cove.guest.relay import Tunnel
+from cove.guest.relay import DOCKER, Tunnel
 from cove.host import binds
+from cove.host.engine_calls import EngineCalls
 from cove.machine.api import application
 from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
@@ -50,7 +51,9 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         log=paths.gvproxy_log,
         confinement=network_bounds(plan, paths),
     )
-    keeper = PortKeeper(Tunnel(paths.relay_socket))
+    tunnel = Tunnel(paths.relay_socket)
+    engine = EngineCalls(partial(tunnel.open, DOCKER))
+    keeper = PortKeeper(tunnel, engine)
     shares = _share_daemons(plan, paths)
     supervisor = Supervisor(
         paths,
@@ -62,8 +65,9 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
             keeper,
             partial(binds.refusal, machine=paths.name, shares=plan.spec.shares, hidden=plan.hidden),
         ),
-        companions=[ClockKeeper(paths.agent_socket), keeper, *_share_companions(plan, paths, shares)],
+        companions=[ClockKeeper(paths.agent_socket), keeper, *_share_companions(plan, paths, shares, engine)],
         before_running=keeper.prepare,
+        before_stopping=engine.leave,
         shares=shares,
     )
     keeper.report = supervisor.tell_ports
@@ -98,7 +102,7 @@ def _share_daemons(plan: LaunchPlan, paths: MachinePaths) -> list[ShareDaemon]:
 
 
 def _share_companions(
-    plan: LaunchPlan, paths: MachinePaths, shares: Sequence[ShareDaemon]
+    plan: LaunchPlan, paths: MachinePaths, shares: Sequence[ShareDaemon], engine: EngineCalls
 ) -> list[Companion]:
     def processes() -> list[Identity]:
         return [share.identity for share in shares if share.identity is not None]
@@ -107,9 +111,7 @@ def _share_companions(
         return []
     found: list[Companion] = [ShareKeeper(paths.agent_socket, processes, most_files())]
     if plan.spec.file_events and sys.platform == "linux":
-        found.append(
-            FileEvents(Tunnel(paths.relay_socket), paths.agent_socket, plan.spec.shares, plan.hidden)
-        )
+        found.append(FileEvents(engine, paths.agent_socket, plan.spec.shares, plan.hidden))
     return found
 
 

@@ -47,6 +47,7 @@ class Supervisor:
         companions: what goes on beside it while it runs.
         shares: what serves the host's folders to it, in the order of their tags.
         before_running: what has to be done between the engine's first answer and the word that the machine runs.
+        before_stopping: what has to be done before a running guest is asked to stop.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Supervisor:
         companions: Sequence[Companion] = (),
         shares: Sequence[ShareServer] = (),
         before_running: Callable[[], Awaitable[None]] | None = None,
+        before_stopping: Callable[[], None] | None = None,
     ) -> None:
         self.paths = paths
         self.plan = plan
@@ -71,6 +73,7 @@ class Supervisor:
         self._front = front or Relay(paths.docker_socket, paths.relay_socket)
         self._companions = companions
         self._before_running = before_running
+        self._before_stopping = before_stopping
         self._company: list[asyncio.Task[None]] = []
         self._stop_asked = asyncio.Event()
         self._stop_deadline = 30.0
@@ -164,6 +167,8 @@ class Supervisor:
         end = time.monotonic() + self._stop_deadline
         reason = self.record.reason or "asked for"
         if self._crew.vm is not None:
+            if self._before_stopping is not None:
+                self._before_stopping()
             await self._ask_guest_to_power_off(self._crew.vm)
             if await self._crew.vm_end(max(0.0, end - time.monotonic())) is None:
                 reason = f"did not stop within {self._stop_deadline:.0f} s and was ended"

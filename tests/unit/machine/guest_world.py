@@ -151,7 +151,7 @@ class FakeGuest:
             method, path, version = head.split(b"\r\n")[0].decode().split(" ")
             self.requests.append(f"{method} {path}")
             if path.startswith("/events"):
-                await self._events(writer)
+                await self._events(reader, writer)
                 return
             status, body = await self._answer(method, path)
             data = json.dumps(body).encode() if body is not None else b""
@@ -164,14 +164,17 @@ class FakeGuest:
                 await reader.read()
                 return
 
-    async def _events(self, writer: asyncio.StreamWriter) -> None:
+    async def _events(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         send(writer, b"HTTP/1.0 200 OK\r\n\r\n")
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._watchers.append(queue)
+        gone = asyncio.create_task(reader.read())
+        gone.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             while line := await queue.get():
                 send(writer, line)
         finally:
+            gone.cancel()
             self._watchers.remove(queue)
 
     async def _answer(self, method: str, path: str) -> tuple[int, Any]:

@@ -8,11 +8,14 @@ import http.client
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from cove.guest.relay import Relay, Tunnel
+from cove.errors import EngineError
+from cove.guest.relay import DOCKER, Relay, Tunnel
+from cove.host.engine_calls import EngineCalls
 from cove.machine.front import front
 from cove.machine.ports import PortKeeper
 from cove.system.paths import Home, MachinePaths
@@ -30,7 +33,9 @@ class World:
         self.guest = guest
         self.inner = inner
         self.told: list[list[dict[str, Any]]] = []
-        self.keeper = PortKeeper(Tunnel(paths.relay_socket))
+        tunnel = Tunnel(paths.relay_socket)
+        self.engine = EngineCalls(partial(tunnel.open, DOCKER))
+        self.keeper = PortKeeper(tunnel, self.engine)
         self.keeper.report = self.told.append
         self.front: Relay = front(paths, self.keeper)
         self.running: asyncio.Task[None] | None = None
@@ -229,6 +234,19 @@ async def test_events_alone(world: World) -> None:
     world.guest.set_running(web, False)
     await until(lambda: not world.told[-1])
     assert not await is_served(port)
+
+
+async def test_an_engine_that_is_left_is_watched_no_more_and_the_ports_stay(world: World) -> None:
+    await world.begin()
+    port = free()
+    web = world.guest.add("web", f"|{port}|{world.target}")
+    world.guest.set_running(web, True)
+    await until(lambda: world.told and world.told[-1])
+    world.engine.leave()
+    await until(lambda: not world.guest.watched)
+    assert await is_served(port)
+    with pytest.raises(EngineError, match="about to stop"):
+        await anext(world.engine.events())
 
 
 async def test_what_runs_already_and_what_happened_unseen(world: World) -> None:

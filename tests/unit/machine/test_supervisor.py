@@ -274,6 +274,20 @@ async def test_front_may_be_another(store: Store) -> None:
     assert sockets_left(run) == []
 
 
+async def test_what_precedes_a_stop_is_done_while_the_guest_runs(store: Store) -> None:
+    async with running(store) as run:
+        seen: list[bool] = []
+
+        def leave() -> None:
+            seen.append(run.supervisor._crew.vm is not None)
+
+        run.supervisor._before_stopping = leave
+        await until_running(run)
+        run.supervisor.ask_to_stop(20)
+        await run.end()
+    assert seen == [True]
+
+
 async def test_ports_are_recorded_while_it_runs_and_prepared_before(store: Store) -> None:
     prepared: list[State] = []
 
