@@ -126,6 +126,7 @@ class Crew:
     def _runtime(self, memory: MemoryFolder) -> Runtime:
         first, last = ephemeral_range(str(self._paths.root))
         return Runtime(
+            folder=self._paths.root,
             net_socket=self._paths.network_socket,
             qmp_socket=self._paths.qmp_socket,
             uml_dir=self._paths.uml_dir,

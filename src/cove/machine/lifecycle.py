@@ -22,7 +22,7 @@ from cove.machine.shares import check_present, hidden_folders
 from cove.machine.state import ALIVE
 from cove.machine.store import Machine, Store, observe
 from cove.spec.facts import choose_memory_place
-from cove.system.files import grow_sparse, locked, make_sparse, try_lock, write_json
+from cove.system.files import grow_sparse, link_to, locked, make_sparse, try_lock, write_json
 from cove.system.paths import MachinePaths
 from cove.system.probe import host_facts
 from cove.system.process import Command, detach
@@ -132,12 +132,16 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
     if not machine.paths.data_disk.exists():
         make_sparse(machine.paths.data_disk, spec.disk)
     grow_sparse(machine.paths.data_disk, spec.disk)  # the guest fits its file system to it
+    image = guest.root.parent
+    if spec.driver == "uml":  # its command line cannot name every path
+        link_to(image, machine.paths.image_link)
+        image = machine.paths.image_link
     return LaunchPlan(
         spec=spec,
         boot=BootFiles(
             kernel=guest.kernel or Path(tools["linux.uml"].argv[0]),
-            initrd=guest.initrd,
-            root=guest.root,
+            initrd=image / guest.initrd.name,
+            root=image / guest.root.name,
             data=machine.paths.data_disk,
             cmdline=guest.cmdline,
         ),

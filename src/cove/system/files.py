@@ -195,6 +195,19 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path, onerror=make_writable_and_retry)
 
 
+def link_to(target: Path, link: Path) -> None:
+    """Make ``link`` a symbolic link to ``target``; an older one is replaced at once.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    scratch = link.with_name(f".{link.name}.{os.getpid()}")
+    with storage_errors(f"making {link}"):
+        scratch.unlink(missing_ok=True)
+        scratch.symlink_to(target)
+        scratch.replace(link)
+
+
 def make_sparse(path: Path, size: int) -> None:
     """Create ``path`` as a sparse file of ``size`` bytes, readable by its owner only.
 

@@ -18,6 +18,8 @@ SOCKET_PATH_LIMIT = 103
 """Bytes a unix socket's path may have: ``sun_path`` is 104 on macOS, 108 on Linux, with the final NUL."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
+_SEPARATORS = re.compile(r"[:;\n]")
+"""The dynamic loader takes its library path, as shells take PATH, as a list that these separate."""
 
 
 def check_machine_name(name: str) -> str:
@@ -74,6 +76,11 @@ class MachinePaths:
     def data_disk(self) -> Path:
         """The sparse ext4 disk; the one file here that cannot be made again."""
         return self.root / "data.img"
+
+    @property
+    def image_link(self) -> Path:
+        """Leads to the folder of the guest's image, for drivers that cannot name every path."""
+        return self.root / "image"
 
     @property
     def docker_socket(self) -> Path:
@@ -181,7 +188,7 @@ class Home:
         """The home that ``COVE_HOME``, ``COVE_CACHE`` and ``HOME`` name.
 
         Raises:
-            UsageError: none of them says where.
+            UsageError: none of them says where, or programs could not be started from there.
         """
         if env.get("COVE_HOME"):
             root = Path(env["COVE_HOME"]).absolute()
@@ -190,6 +197,12 @@ class Home:
         else:
             raise UsageError("neither COVE_HOME nor HOME is set", hint="export COVE_HOME=/some/short/folder")
         cache = Path(env["COVE_CACHE"]).absolute() if env.get("COVE_CACHE") else root / "cache"
+        for name, path in (("COVE_HOME", root), ("COVE_CACHE", cache)):
+            if found := _SEPARATORS.search(str(path)):
+                raise UsageError(
+                    f"{name} cannot lie in {path}: {found[0]!r} separates folders in lists of them",
+                    hint=f"Set {name} to another folder.",
+                )
         return cls(root, cache)
 
     def machine(self, name: str) -> MachinePaths:

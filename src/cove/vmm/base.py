@@ -55,6 +55,7 @@ class Runtime:
     """Where the parts of one run lie. The sockets' and logs' folder exists and is private.
 
     Args:
+        folder: the machine's own, where the VMM is started: what lies below it can be named without the way there.
         net_socket: gvproxy's ethernet socket; it listens before the driver starts.
         qmp_socket: QEMU's monitor, made by QEMU.
         uml_dir: folder for User-Mode Linux's pid and management console, made by it.
@@ -69,6 +70,7 @@ class Runtime:
         shares: the vhost-user sockets of the share daemons, in the order of their tags ("cove0"...).
     """
 
+    folder: Path
     net_socket: Path
     qmp_socket: Path
     uml_dir: Path

@@ -91,6 +91,7 @@ async def start_process(
             name=name,
             stdout_pipe=True,
             merge_stderr=True,
+            cwd=runtime.folder,
             host_cpu=runtime.host_cpu,
             confinement=runtime.confinement,
         )

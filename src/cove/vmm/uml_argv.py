@@ -2,13 +2,15 @@
 """User-Mode Linux's whole command line, as one pure function.
 
 Options are those of ``linux --help`` (arch/um in the kernel's source), checked with Debian's 6.12. All of it
-becomes the kernel's command line, which ends at spaces: so paths cannot hold any.
+becomes the kernel's command line, which ends at spaces: so paths cannot hold any. It is started in the machine's
+folder, and what lies there is named without the way there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from cove.errors import ToolError, UsageError
@@ -65,17 +67,18 @@ def mconsole_socket(runtime: Runtime) -> Path:
 
 
 def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
+    place = partial(_place, runtime.folder)
     return [
         f"mem={spec.memory // 1024}K",
-        f"initrd={_path(boot.initrd)}",
+        f"initrd={place(boot.initrd)}",
         # r: read-only. d: never a copy-on-write file, even if a guest writes the header of one, which would
         # name any file of the host as its base. Discard is on unless the flag t turns it off.
-        f"ubd0rd={_path(boot.root)}",
-        f"ubd1d={_path(boot.data)}",
-        f"vec0:transport=bess,dst={_path(runtime.net_socket)},depth=64,mtu={runtime.mtu},mac={runtime.mac}",
+        f"ubd0rd={place(boot.root)}",
+        f"ubd1d={place(boot.data)}",
+        f"vec0:transport=bess,dst={place(runtime.net_socket)},depth=64,mtu={runtime.mtu},mac={runtime.mac}",
         # 26 is a virtio file system
-        *(f"virtio_uml.device={_path(share)}:26" for share in runtime.shares),
-        f"uml_dir={_path(runtime.uml_dir)}",
+        *(f"virtio_uml.device={place(share)}:26" for share in runtime.shares),
+        f"uml_dir={place(runtime.uml_dir)}",
         f"umid={UMID}",
         # a reboot ends the process: the supervisor starts it again with fresh parts
         "noreboot",
@@ -88,13 +91,15 @@ def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
     ]
 
 
-def _path(path: Path) -> str:
-    if found := _UNSAFE.search(str(path)):
+def _place(folder: Path, path: Path) -> str:
+    """How the kernel, started in ``folder``, finds a file."""
+    name = str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+    if found := _UNSAFE.search(name):
         raise UsageError(
             f"the driver uml cannot use the path {str(path)!r}: it holds {found[0]!r}",
             hint="Set COVE_HOME to a folder without spaces, commas, colons and quotes, or use --driver qemu.",
         )
-    return str(path)
+    return name
 
 
 def _plain_words(texts: tuple[str, ...]) -> list[str]:

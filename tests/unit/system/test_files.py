@@ -325,6 +325,13 @@ def test_files_and_links_are_removed_as_such(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [kept]
 
 
+def test_a_link_is_replaced_at_once(tmp_path: Path) -> None:
+    for target in ("one", "two"):
+        files.link_to(tmp_path / target, tmp_path / "link")
+        assert (tmp_path / "link").readlink() == tmp_path / target
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
 def test_a_sparse_file_takes_no_space_and_is_never_replaced(tmp_path: Path) -> None:
     path = tmp_path / "data.img"
     make_sparse(path, 64 << 30)

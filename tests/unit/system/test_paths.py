@@ -82,6 +82,14 @@ def test_no_home_at_all() -> None:
         Home.from_environment({})
 
 
+@pytest.mark.parametrize(
+    "env", [{"COVE_HOME": "/a:b"}, {"COVE_HOME": "/a", "COVE_CACHE": "/b;c"}, {"HOME": "/\n"}]
+)
+def test_what_separates_folders_is_in_no_folder(env: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="separates folders"):
+        Home.from_environment(env)
+
+
 def test_everything_lies_below_home_and_what_can_be_made_again_in_the_cache() -> None:
     home = Home(Path("/h"), Path("/c"))
     mine = (home.machines, home.config, home.docker_config)

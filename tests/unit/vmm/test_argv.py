@@ -34,6 +34,7 @@ BOOT = BootFiles(
     cmdline="quiet cgroup_no_v1=all",
 )
 RUNTIME = Runtime(
+    folder=Path("/m"),
     net_socket=Path("/m/net.sock"),
     qmp_socket=Path("/m/qmp.sock"),
     uml_dir=Path("/m/uml"),
@@ -55,6 +56,16 @@ CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
     "uml_argv/small_mtu": (UML, BOOT, dataclasses.replace(RUNTIME, mtu=1500, words=("a=1 b=2", ""))),
     "uml_argv/space_in_path": (UML, dataclasses.replace(BOOT, data=Path("/John Doe/data.img")), RUNTIME),
     "uml_argv/comma_in_socket": (UML, BOOT, dataclasses.replace(RUNTIME, net_socket=Path("/a,b/net.sock"))),
+    "uml_argv/machine_folder_with_spaces": (
+        UML,
+        dataclasses.replace(BOOT, data=Path("/John Doe/m/data.img")),
+        dataclasses.replace(
+            RUNTIME,
+            folder=Path("/John Doe/m"),
+            net_socket=Path("/John Doe/m/net.sock"),
+            uml_dir=Path("/John Doe/m/uml"),
+        ),
+    ),
     "uml_argv/colon_in_path": (UML, dataclasses.replace(BOOT, root=Path("/a:b/root")), RUNTIME),
     "uml_argv/second_disk_smuggled": (UML, BOOT, dataclasses.replace(RUNTIME, words=("x ubd2=/etc/passwd",))),
     "uml_argv/line_end_in_word": (UML, BOOT, dataclasses.replace(RUNTIME, words=("a\nb",))),

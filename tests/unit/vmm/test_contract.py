@@ -31,6 +31,7 @@ while :; do sleep 0.02; done
 @pytest.fixture
 def runtime(tmp_path: Path) -> Runtime:
     return Runtime(
+        folder=tmp_path,
         net_socket=tmp_path / "net",
         qmp_socket=tmp_path / "qmp",
         uml_dir=tmp_path / "uml",
