@@ -192,6 +192,6 @@ def _section(elf: bytes, wanted: bytes, path: str) -> bytes:
             name, _, _, _, offset, size = struct.unpack_from("<IIQQQQ", elf, table + index * entry_size)
             if elf[names + name : names + name + len(wanted) + 1] == wanted + b"\0":
                 return elf[offset : offset + size]
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:  # an offset may be any number of 64 bits
         raise ArchiveError(f"the kernel module {path} is damaged", details=str(error)) from error
     return b""
