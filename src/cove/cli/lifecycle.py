@@ -49,6 +49,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as
     default=True,
     help="Changes on this host wake file watchers in containers.",
 )
+@click.option(
+    "--binfmt",
+    is_flag=True,
+    help="Containers of other architectures run too (docker run --platform), emulated.",
+)
 @click.option("--start", "start_it", is_flag=True, help="Start it at once.")
 @JSON
 @click.pass_obj
@@ -64,6 +69,7 @@ def create(
     mounts: tuple[str, ...],
     mount_none: bool,
     file_events: bool,
+    binfmt: bool,
     start_it: bool,
     as_json: bool,
 ) -> None:
@@ -79,6 +85,7 @@ def create(
         mounts=mounts,
         mount_none=mount_none,
         file_events=file_events,
+        binfmt=binfmt,
     )
     if start_it:
         machine.start()

@@ -26,6 +26,9 @@ from cove.units import format_size, parse_size
     default=None,
     help="Changes on this host wake file watchers in containers.",
 )
+@click.option(
+    "--binfmt/--no-binfmt", default=None, help="Containers of other architectures run too, emulated."
+)
 @JSON
 @click.pass_obj
 def set_(
@@ -37,13 +40,18 @@ def set_(
     mounts: tuple[str, ...],
     mount_none: bool,
     file_events: bool | None,
+    binfmt: bool | None,
     as_json: bool,
 ) -> None:
     """Change a machine's CPUs, memory, disk or shared folders.
 
     A running machine gets them at its next start; under qemu the disk grows at once.
     """
-    if not mounts and not mount_none and all(one is None for one in (cpus, memory, disk, file_events)):
+    if (
+        not mounts
+        and not mount_none
+        and all(one is None for one in (cpus, memory, disk, file_events, binfmt))
+    ):
         raise UsageError("nothing was given to change", hint="Give --cpus, --memory, --disk or --mount.")
     machine = session.pick(name)
     pending = machine.set(
@@ -53,6 +61,7 @@ def set_(
         mounts=mounts,
         mount_none=mount_none,
         file_events=file_events,
+        binfmt=binfmt,
     )
     session.close()
     if as_json:

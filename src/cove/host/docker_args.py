@@ -158,6 +158,22 @@ def builtin_images(args: Sequence[str], *, read: Reader, env: Mapping[str, str])
     return references(texts)
 
 
+def platform(args: Sequence[str], *, env: Mapping[str, str]) -> str | None:
+    """The platform that a docker command is told to use: ``--platform linux/arm64``, or DOCKER_DEFAULT_PLATFORM.
+
+    Args:
+        args: docker's arguments, without the program.
+        env: the environment.
+    """
+    call = parse(args)
+    words = list(call.arguments)
+    if call.command in ("run", "create"):
+        # behind the image stand the words of the container's own program
+        words = words[: next((at for at, word in enumerate(words) if _REFERENCE.fullmatch(word)), 0)]
+    named = _options(words, ("--platform", "--platform"))
+    return (named or [env.get("DOCKER_DEFAULT_PLATFORM", "")])[-1] or None
+
+
 def references(texts: Sequence[str]) -> tuple[str, ...]:
     """All references to built-in images in some texts, each once; lines that are comments do not count."""
     found: dict[str, None] = {}

@@ -57,10 +57,13 @@ class Engine:
         """
         self._request("DELETE", route, query)
 
-    def has_image(self, reference: str) -> bool:
-        """Whether the engine has an image of this name."""
+    def has_image(self, reference: str, architecture: str | None = None) -> bool:
+        """Whether the engine has an image of this name, and for this architecture ("arm64") if one is given."""
         filters = json.dumps({"reference": [reference]})
-        return bool(self.get("/images/json", filters=filters))
+        found = self.get("/images/json", filters=filters)
+        if not found or architecture is None:
+            return bool(found)
+        return bool(self.get(f"/images/{found[0]['Id']}/json")["Architecture"] == architecture)
 
     def load(self, archive: IO[bytes]) -> None:
         """Load an image archive (``docker save`` or OCI layout, as a tar).

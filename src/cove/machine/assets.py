@@ -43,7 +43,7 @@ KERNELS: Mapping[tuple[Driver, Architecture], tuple[str, ...]] = {
 
 def recipe_names(spec: MachineSpec) -> tuple[str, ...]:
     """The recipes in :data:`RECIPES` of a machine's guest, in the order in which they are merged."""
-    return ("cove.yml", *KERNELS[spec.driver, spec.architecture])
+    return ("cove.yml", *KERNELS[spec.driver, spec.architecture], *(["binfmt.yml"] if spec.binfmt else []))
 
 
 @dataclass

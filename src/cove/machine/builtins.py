@@ -13,32 +13,50 @@ from cove.events import Report, stage
 from cove.host.engine import Engine
 from cove.machine.assets import Workshop
 from cove.machine.store import Machine
-from cove.spec.machine import DEBIAN_NAMES
+from cove.spec.machine import DEBIAN_NAMES, Architecture, architecture_named
 from cove.system.files import locked, read_json, storage_errors, write_json
 
 if TYPE_CHECKING:
     from cove.image.containers import Builtin, SecondStage
 
 
-def ensure_builtins(machine: Machine, references: Sequence[str], workshop: Workshop) -> None:
+def ensure_builtins(
+    machine: Machine, references: Sequence[str], workshop: Workshop, platform: str | None = None
+) -> None:
     """Have the images that ``references`` name in the machine's engine.
 
     Args:
         machine: it runs.
         references: ``cove.internal/NAME[:latest]``; an image that the user tagged so counts as there.
         workshop: where images come from.
+        platform: what docker is told to use ("linux/arm64"): an image for another one is replaced, as a pull
+            would do; None takes what is there, or the machine's own.
 
     Raises:
-        UsageError: there is no built-in image of that name.
+        UsageError: there is no built-in image of that name, or none for that platform.
         CoveError: it could not be made or loaded; the engine has nothing of it then.
     """
     engine = Engine(machine.paths.docker_socket)
-    missing = [reference for reference in references if not engine.has_image(reference)]
+    architecture = machine.spec.architecture if platform is None else architecture_of(platform)
+    wanted = None if platform is None else DEBIAN_NAMES[architecture]
+    missing = [reference for reference in references if not engine.has_image(reference, wanted)]
     for reference in missing:
         builtin = _builtin(reference)
-        archive = _archive_of(builtin, machine, workshop)
+        archive = _archive_of(builtin, machine, workshop, architecture)
         with stage(workshop.report, f"load-{builtin.name}", f"Loading {builtin.reference}"):
             _load(machine, archive)
+
+
+def architecture_of(platform: str) -> Architecture:
+    """The architecture of ``linux/arm64/v8`` or ``arm64``, as docker's ``--platform`` has it."""
+    words = platform.split("/")
+    try:
+        return architecture_named(words[1] if words[0] == "linux" and len(words) > 1 else platform)
+    except UsageError as error:
+        known = ", ".join(f"linux/{name}" for name in DEBIAN_NAMES.values())
+        raise UsageError(
+            f"there are no built-in images for the platform {platform}", hint=f"There are some for {known}."
+        ) from error
 
 
 def _builtin(reference: str) -> Builtin:
@@ -51,10 +69,9 @@ def _builtin(reference: str) -> Builtin:
     return builtin
 
 
-def _archive_of(builtin: Builtin, machine: Machine, workshop: Workshop) -> Path:
+def _archive_of(builtin: Builtin, machine: Machine, workshop: Workshop, architecture: Architecture) -> Path:
     """The archive of the finished image; made by and in this machine if there is none yet."""
     folder = workshop.home.containers
-    architecture = machine.spec.architecture
     mark = "" if architecture == "x86_64" else f"-{DEBIAN_NAMES[architecture]}"
     pointer = folder / f"{builtin.name}{mark}.json"
     with locked(folder / f".{builtin.name}.lock", waiting_for=f"making {builtin.reference}", deadline=1800):

@@ -35,6 +35,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         "context": context_name(machine.name),
         "shares": [{"path": share.path, "writable": share.writable} for share in spec.shares],
         "file_events": spec.file_events,
+        "binfmt": spec.binfmt,
         "image": machine.image,
         "docker_host": f"unix://{paths.docker_socket}",
         "folder": str(paths.root),

@@ -34,7 +34,7 @@ def docker_command(machine: Machine, args: Sequence[str], workshop: Workshop) ->
     """
     images = docker_args.builtin_images(args, read=_read, env=os.environ)
     if images:
-        ensure_builtins(machine, images, workshop)
+        ensure_builtins(machine, images, workshop, docker_args.platform(args, env=os.environ))
         if docker_args.parse(args).pulls_builtin:
             return None
     return docker_cli(machine.paths, args, workshop)

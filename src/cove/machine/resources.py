@@ -21,7 +21,7 @@ _LOCK_DEADLINE = 60.0
 _RESIZE_DEADLINE = 120.0
 _TRIM_DEADLINE = 600.0
 _DATA = "/var/lib"
-_RESOURCES = ("cpus", "memory", "disk", "shares", "file_events")
+_RESOURCES = ("cpus", "memory", "disk", "shares", "file_events", "binfmt")
 
 
 @dataclass(frozen=True, kw_only=True)

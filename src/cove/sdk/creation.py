@@ -24,6 +24,7 @@ class Resources(TypedDict, total=False):
         memory: bytes.
         disk: bytes of the sparse data disk.
         file_events: whether changes on the host wake what watches files in containers.
+        binfmt: whether programs of other architectures run in containers, emulated.
     """
 
     driver: str
@@ -33,6 +34,7 @@ class Resources(TypedDict, total=False):
     memory: int | None
     disk: int | None
     file_events: bool
+    binfmt: bool
 
 
 class Wishes(Resources, total=False):

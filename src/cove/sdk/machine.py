@@ -70,6 +70,7 @@ class Machine(Handle):
         mounts: Sequence[str] = (),
         mount_none: bool = False,
         file_events: bool | None = None,
+        binfmt: bool | None = None,
     ) -> list[str]:
         """Change what it has; what is left out stays. A disk only grows, and at once where the driver can.
 
@@ -80,10 +81,11 @@ class Machine(Handle):
             mounts: folders to share besides, each ``PATH``, ``PATH:ro`` or ``PATH:rw``.
             mount_none: share only ``mounts``.
             file_events: whether changes on the host wake what watches files in containers.
+            binfmt: whether programs of other architectures run in containers, emulated.
 
         Returns:
             what a running machine gets at its next start: "cpus", "memory", "disk", "shares",
-            "file_events".
+            "file_events", "binfmt".
 
         Raises:
             UsageError: the host or the driver cannot do it, or the disk would shrink; nothing is changed.
@@ -96,7 +98,9 @@ class Machine(Handle):
         if mounts or mount_none:
             present = self.record.spec.shares
             shares = add_shares(present, mounts, nothing=mount_none, home=self.installation.home)
-        wanted = SpecChange(cpus=cpus, memory=memory, disk=disk, shares=shares, file_events=file_events)
+        wanted = SpecChange(
+            cpus=cpus, memory=memory, disk=disk, shares=shares, file_events=file_events, binfmt=binfmt
+        )
         return pending(set_resources(self.installation.store, self.name, wanted, self.installation.report))
 
     def trim(self) -> Trimmed:

@@ -23,6 +23,7 @@ class SpecChange:
         disk: bytes of the data disk.
         shares: all the folders of the host that its guest shall see.
         file_events: whether changes on the host wake what watches files in containers.
+        binfmt: whether programs of other architectures run in containers, emulated.
     """
 
     cpus: int | None = None
@@ -30,6 +31,7 @@ class SpecChange:
     disk: int | None = None
     shares: tuple[Share, ...] | None = None
     file_events: bool | None = None
+    binfmt: bool | None = None
 
 
 def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSpec:
@@ -51,6 +53,7 @@ def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSp
         disk=disk,
         shares=spec.shares if wanted.shares is None else wanted.shares,
         file_events=spec.file_events if wanted.file_events is None else wanted.file_events,
+        binfmt=spec.binfmt if wanted.binfmt is None else wanted.binfmt,
     )
     check(changed, facts)
     return changed

@@ -63,6 +63,7 @@ class MachineRequest:
         disk: bytes of the sparse data disk, None for the default.
         shares: the host's folders that its guest sees.
         file_events: whether changes on the host wake what watches files in containers.
+        binfmt: whether programs of other architectures run in containers, emulated.
     """
 
     name: str
@@ -74,6 +75,7 @@ class MachineRequest:
     disk: int | None = None
     shares: tuple[Share, ...] = ()
     file_events: bool = True
+    binfmt: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ class MachineSpec:
         architecture: of kernel and root.
         shares: the host's folders that its guest sees; none in machines from before there were any.
         file_events: whether changes on the host wake what watches files in containers.
+        binfmt: whether programs of other architectures run in containers, emulated.
     """
 
     name: str
@@ -101,6 +104,7 @@ class MachineSpec:
     architecture: Architecture = "x86_64"
     shares: tuple[Share, ...] = ()
     file_events: bool = True
+    binfmt: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -124,6 +128,7 @@ class MachineSpec:
             architecture=fields.choice("architecture", ARCHITECTURES),
             shares=fields.read("shares", read_shares, default=[]),
             file_events=fields.take("file_events", bool, default=True),
+            binfmt=fields.take("binfmt", bool, default=False),
         )
         fields.done()
         return spec

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.errors import UsageError
-from cove.host.docker_args import builtin_images, needs_no_engine, parse, references, split_machine
+from cove.host.docker_args import builtin_images, needs_no_engine, parse, platform, references, split_machine
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,24 @@ def test_needs_no_engine(line: str, expected: bool) -> None:
 )
 def test_pulls_builtin(line: str, expected: bool) -> None:
     assert parse(shlex.split(line)).pulls_builtin is expected
+
+
+@pytest.mark.parametrize(
+    ("line", "env", "expected"),
+    [
+        ("run --platform linux/arm64 cove.internal/busybox", "", "linux/arm64"),
+        ("run --platform=linux/amd64 --platform=arm64 --rm cove.internal/busybox", "", "arm64"),
+        ("run cove.internal/busybox --platform linux/arm64", "", None),
+        ("pull cove.internal/busybox --platform linux/arm64", "", "linux/arm64"),
+        ("buildx build --platform linux/arm64 .", "", "linux/arm64"),
+        ("run cove.internal/busybox", "linux/arm64", "linux/arm64"),
+        ("run --platform linux/amd64 cove.internal/busybox", "linux/arm64", "linux/amd64"),
+        ("ps", "", None),
+    ],
+)
+def test_platform(line: str, env: str, expected: str | None) -> None:
+    settings = {"DOCKER_DEFAULT_PLATFORM": env} if env else {}
+    assert platform(shlex.split(line), env=settings) == expected
 
 
 FILES = {

@@ -142,6 +142,15 @@ def test_asks_for_an_image_by_name(dockerd: Dockerd, engine: Engine, images: byt
     assert "reference" in dockerd.asked[0].url
 
 
+def test_asks_for_an_image_of_an_architecture(dockerd: Dockerd, engine: Engine) -> None:
+    dockerd.answers["GET /images/json"] = Answer(b'[{"Id":"sha256:1"}]\n')
+    dockerd.answers["GET /images/sha256%3A1/json"] = Answer(b'{"Architecture":"arm64"}\n')
+    assert engine.has_image("cove.internal/busybox", "arm64")
+    assert not engine.has_image("cove.internal/busybox", "amd64")
+    dockerd.answers["GET /images/json"] = Answer(b"[]")
+    assert not engine.has_image("cove.internal/busybox", "arm64")
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
