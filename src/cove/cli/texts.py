@@ -39,26 +39,31 @@ def driver(machine: Record) -> str:
 def status(machine: Record) -> str:
     """One machine for ``cove status``."""
     record = machine.record
-    lines = [f"{machine.name} is {record.state}" + (f": {record.reason}" if record.reason else "")]
-    if machine.running:
-        lines.append(
-            f"driver:     {driver(machine)}, {machine.spec.cpus} CPU, {format_size(machine.spec.memory)}"
-        )
-        lines.append(f"docker:     unix://{machine.paths.docker_socket}")
-        lines.append(f"uptime:     {format_seconds(machine.uptime() or 0)}")
-        lines += [f"{role + ':':12}pid {process.pid}" for role, process in record.processes.items()]
-        lines += _ports(record.ports)
-    return "\n".join(lines)
+    head = f"{machine.name} is {record.state}" + (f": {record.reason}" if record.reason else "")
+    if not machine.running:
+        return head
+    rows = [
+        ("driver", f"{driver(machine)}, {machine.spec.cpus} CPU, {format_size(machine.spec.memory)}"),
+        ("docker", f"unix://{machine.paths.docker_socket}"),
+        ("uptime", format_seconds(machine.uptime() or 0)),
+        *((role, f"pid {process.pid}") for role, process in record.processes.items()),
+        *_ports(record.ports),
+    ]
+    width = max(len(name) for name, _ in rows) + 2
+    return "\n".join([head, *(f"{name + ':':{width}}{value}" for name, value in rows)])
 
 
-def _ports(ports: Sequence[Mapping[str, Any]]) -> list[str]:
+def _ports(ports: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """What containers have published, each number once, and what the host could not give, each with its reason."""
     had = dict.fromkeys(
         f"{each['port']}/{each['protocol']} ({each['container']})" for each in ports if not each["error"]
     )
-    lines = [f"ports:      {', '.join(had)}"] if had else []
-    return lines + [
-        f"no port:    {each['address']} {each['port']}/{each['protocol']} ({each['container']}): {each['error']}"
+    rows = [("ports", ", ".join(had))] if had else []
+    return rows + [
+        (
+            "no port",
+            f"{each['address']} {each['port']}/{each['protocol']} ({each['container']}): {each['error']}",
+        )
         for each in ports
         if each["error"]
     ]

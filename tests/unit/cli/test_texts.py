@@ -54,7 +54,7 @@ def test_ports_of_a_running_machine() -> None:
         {**web, "address": "0.0.0.0", "port": 53, "protocol": "udp", "container": "dns"},
     ]
     assert texts._ports(ports) == [
-        "ports:      8080/tcp (web), 53/udp (dns)",
-        "no port:    127.0.0.1 80/tcp (web): Permission denied",
+        ("ports", "8080/tcp (web), 53/udp (dns)"),
+        ("no port", "127.0.0.1 80/tcp (web): Permission denied"),
     ]
     assert texts._ports([]) == []
