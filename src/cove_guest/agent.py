@@ -46,8 +46,9 @@ class Options:
         self.device = ""
         self.address = "0.0.0.0"
         self.peer = ""
-        self.control = "1024"
-        self.relay = "1025"
+        self.control = "60997"
+        self.relay = "60998"
+        self.names = "192.168.127.2:60999"
         self.engine = "/run/docker.sock"
         self.console = "/dev/console"
         self.data = "/var/lib/docker"
@@ -141,7 +142,7 @@ class Agent:
             if where != "docker":
                 from cove_guest import target
 
-                target.serve(connection, where)
+                target.serve(connection, where, self._options.names)
                 return
             engine = self._engine.connect(time.monotonic() + _ENGINE_DEADLINE, connection.fileno())
         except (wire.RefusedError, OSError) as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Answer = dict[str, object]
 
 _LONGEST_WAIT = 3600.0
+_GATEWAY = "192.168.127.1"
 
 
 class Context:
@@ -229,6 +230,23 @@ def _touch(_context: Context, request: Request) -> Answer:
     return {"touched": sum(kernel.touch(path) for path in paths)}
 
 
+def _search(context: Context, request: Request) -> Answer:
+    """Complete short names with these domains; containers do so from their next start on."""
+    domains = request.arguments.get("domains")
+    if not isinstance(domains, list) or not all(
+        isinstance(domain, str) and domain.isascii() and domain.isprintable() and " " not in domain
+        for domain in domains
+    ):
+        raise RefusedError("bad-argument", "domains must be a list of domains")
+    path = f"{context.run}/resolv.conf"
+    with open(f"{path}.new", "w") as file:
+        file.write(f"nameserver {_GATEWAY}\n")
+        if domains:
+            file.write(f"search {' '.join(domains)}\n")
+    os.rename(f"{path}.new", path)
+    return {}
+
+
 def _engine(context: Context, request: Request) -> Answer:
     end = time.monotonic() + min(request.number("deadline", 10), _LONGEST_WAIT)
     version = context.engine.get_json("/version", end)
@@ -300,6 +318,7 @@ _OPERATIONS: dict[str, Callable[[Context, Request], Answer]] = {
     "trim": _trim,
     "forget": _forget,
     "touch": _touch,
+    "search": _search,
     "engine": _engine,
     "wait_engine": _wait_engine,
     "poweroff": _poweroff,

@@ -37,10 +37,10 @@ def read_target(client: _socket.socket) -> str:
     poll.register(client.fileno(), select.POLLIN)
     if not poll.poll(_TARGET_DEADLINE):
         raise OSError(errno.ETIMEDOUT, "the connection does not say where it leads")
-    length = int.from_bytes(_read(client.fileno(), _HEADER), "big")
+    length = int.from_bytes(read(client.fileno(), _HEADER), "big")
     if not 0 < length <= _TARGET_LIMIT:
         raise OSError(errno.EPROTO, "the connection does not say where it leads")
-    return _read(client.fileno(), length).decode("ascii", "replace")
+    return read(client.fileno(), length).decode("ascii", "replace")
 
 
 def relay(client: _socket.socket, engine: _socket.socket) -> None:
@@ -88,12 +88,12 @@ def relay_datagrams(client: _socket.socket, target: _socket.socket) -> None:
 
 def _send_datagram(client: _socket.socket, target: _socket.socket) -> bool:
     """Pass on one datagram; False at the end."""
-    length = int.from_bytes(_read(client.fileno(), _HEADER), "big")
+    length = int.from_bytes(read(client.fileno(), _HEADER), "big")
     if not length:
         return False
     if length > _DATAGRAM_LIMIT:
         raise OSError(errno.EPROTO, "a datagram is too long")
-    data = _read(client.fileno(), length)
+    data = read(client.fileno(), length)
     try:
         target.send(data[1:])
     except OSError:
@@ -174,7 +174,7 @@ def unwrap(source: int, sink: int, pipe: _Pipe) -> None:
     Raises:
         OSError: one of them broke, or the chunks are malformed.
     """
-    while length := int.from_bytes(_read(source, _HEADER), "big"):
+    while length := int.from_bytes(read(source, _HEADER), "big"):
         if length > CHUNK_LIMIT:
             raise OSError(errno.EPROTO, "a chunk is too long")
         while length:
@@ -192,7 +192,12 @@ def write(sink: int, data: bytes) -> None:
         rest = rest[os.write(sink, rest) :]
 
 
-def _read(source: int, count: int) -> bytes:
+def read(source: int, count: int) -> bytes:
+    """Exactly ``count`` bytes.
+
+    Raises:
+        OSError: it broke, or ended before.
+    """
     data = b""
     while len(data) < count:
         piece = os.read(source, count - len(data))

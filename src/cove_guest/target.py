@@ -7,6 +7,7 @@ The first chunk is words with a blank between them:
     tcp ADDRESS PORT PATIENCE       a TCP server; while it refuses, it is tried again for PATIENCE milliseconds
     udp ADDRESS PORT                a UDP server; see :func:`cove_guest.relay.relay_datagrams`
     listeners                       what host-network containers listen on; see :mod:`cove_guest.listeners`
+    names                           questions for names, to be answered by the host; see :mod:`cove_guest.names`
 
 Only the host gets here, and it may do anything in the guest anyway, so any address is accepted.
 """
@@ -27,14 +28,19 @@ _RETRY = 0.02
 _LONGEST_PATIENCE = 60.0
 
 
-def serve(connection: _socket.socket, where: str) -> None:
+def serve(connection: _socket.socket, where: str, names: str) -> None:
     """Carry one connection to its end, and close it; a goal that cannot be reached is told by that alone.
+
+    Args:
+        connection: from the host.
+        where: its first chunk.
+        names: where questions for names arrive, ``ADDRESS:PORT``.
 
     Raises:
         RefusedError: it leads nowhere; the connection is the caller's to close then.
     """
     try:
-        _carry(connection, where)
+        _carry(connection, where, names)
     except OSError:
         connection.close()
     except RefusedError as error:
@@ -43,23 +49,30 @@ def serve(connection: _socket.socket, where: str) -> None:
         connection.close()
 
 
-def _carry(connection: _socket.socket, where: str) -> None:
+def _carry(connection: _socket.socket, where: str, names: str) -> None:
     words = where.split(" ")
     if words == ["listeners"]:
         from cove_guest import listeners
 
         listeners.serve(connection)
         return
+    if words == ["names"]:
+        from cove_guest import names as questions
+
+        address, _, port = names.rpartition(":")
+        questions.serve(connection, address, int(port))
+        connection.close()
+        return
     try:
         kind, address, *numbers = words
-        port, patience = int(numbers[0]), int(numbers[1]) / 1000 if kind == "tcp" else 0.0
+        number, patience = int(numbers[0]), int(numbers[1]) / 1000 if kind == "tcp" else 0.0
     except (ValueError, IndexError):
         raise RefusedError("bad-target", f"nothing is called {where!r}") from None
     if kind == "tcp":
         end = time.monotonic() + min(patience, _LONGEST_PATIENCE)
-        relay.relay(connection, dial_tcp(address, port, end, connection.fileno()))
+        relay.relay(connection, dial_tcp(address, number, end, connection.fileno()))
     elif kind == "udp":
-        _carry_datagrams(connection, address, port)
+        _carry_datagrams(connection, address, number)
     else:
         raise RefusedError("bad-target", f"nothing is called {where!r}")
 

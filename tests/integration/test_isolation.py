@@ -17,7 +17,7 @@ from tests.integration.world import Machine
 
 GATEWAY, GUEST, HOST = "192.168.127.1", "192.168.127.2", "192.168.127.254"
 DOCKER0 = "172.17.0.1"
-PORTS = (22, 80, 443, 1024, 1025, 2375, 2376, 2377, 5000, 8080)
+PORTS = (22, 80, 443, 60997, 60998, 2375, 2376, 2377, 5000, 8080)
 NETWORKS = ("bridge", "host")
 
 
@@ -64,7 +64,7 @@ def test_nothing_accepts_a_connection(machine: Machine, network: str, open_port:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_nothing_of_the_machine_is_on_the_hosts_loopback(uml: Machine, network: str, open_port: int) -> None:
     """The way to the host's loopback leads to the host's own services only."""
-    targets = [(HOST, port) for port in (1024, 1025, 2375, 2376)]
+    targets = [(HOST, port) for port in (60997, 60998, 2375, 2376)]
     occupied = {f"{HOST}:{port}" for _, port in targets if _listens(port)}
     found = connections(uml, network, [*targets, (HOST, open_port)])
     assert found == {f"{HOST}:{open_port}"} | occupied
@@ -73,7 +73,7 @@ def test_nothing_of_the_machine_is_on_the_hosts_loopback(uml: Machine, network: 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_capabilities_do_not_help(uml: Machine, network: str, open_port: int) -> None:
     """A container that may shape its packets and addresses still gets nowhere."""
-    targets = [(GATEWAY, 80), (GUEST, 1024), (GUEST, 1025)]
+    targets = [(GATEWAY, 80), (GUEST, 60997), (GUEST, 60998)]
     caps = ("--cap-add", "NET_RAW", "--user", "0")
     assert connections(uml, network, [*targets, (HOST, open_port)], *caps) == {f"{HOST}:{open_port}"}
 
@@ -101,12 +101,12 @@ def test_no_abstract_socket_leads_to_the_engine(uml: Machine) -> None:
 
 
 def test_the_guest_itself_listens_on_the_outer_device_only(uml: Machine) -> None:
-    """What listens in the guest's network namespace, by address and port."""
+    """What listens in the guest's network namespace: control, relay, and questions for names."""
     script = "cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == \"0A\" {print $2}'"
     ports = {
         int(line.rpartition(":")[2], 16) for line in uml.shell("sh", "-c", script).stdout.decode().split()
     }
-    assert ports == {1024, 1025}
+    assert ports == {60997, 60998, 60999}
 
 
 def _listens(port: int) -> bool:

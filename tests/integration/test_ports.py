@@ -160,6 +160,14 @@ def test_ranges(on_uml: Serve) -> None:
         assert get(port)
 
 
+@pytest.mark.parametrize("port", [1024, 1025])
+def test_the_ports_of_mail_catchers_are_free_in_the_guest(uml: Machine, on_uml: Serve, port: int) -> None:
+    """The agent once listened there."""
+    on_uml("-p", f"127.0.0.1:{free()}:{port}", command=("httpd", "-f", "-p", str(port), "-h", "/etc"))
+    on_uml("-p", f"127.0.0.1:{port}:80")
+    assert len(get(port).strip()) == 12
+
+
 def test_one_of_a_range(uml: Machine, on_uml: Serve) -> None:
     first = free(2)
     names = [on_uml("-p", f"{first}-{first + 1}:80", "--hostname", f"h{number}") for number in range(2)]

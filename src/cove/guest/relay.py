@@ -29,6 +29,9 @@ DOCKER = "docker"
 LISTENERS = "listeners"
 """Where a connection leads: to news of what host-network containers listen on, a message for each change."""
 
+NAMES = "names"
+"""Where a connection leads: to questions for names; see ``cove_guest/names.py`` for the messages."""
+
 _BACKLOG = 256
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

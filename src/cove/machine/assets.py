@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cove.events import Report
 from cove.image.guest_image import GuestImage, find_guest, request_key
+from cove.machine.config import Config, load_config
 from cove.spec.machine import DEBIAN_NAMES, Architecture, Driver, MachineSpec, architecture_named
 from cove.system.files import write_atomic
 from cove.system.paths import Home
@@ -60,6 +62,15 @@ class Workshop:
     report: Report
     offline: bool = False
 
+    @cached_property
+    def config(self) -> Config:
+        """The user's settings.
+
+        Raises:
+            UsageError: something in the file is wrong.
+        """
+        return load_config(self.home.config)
+
     def __post_init__(self) -> None:
         self._archives: dict[Architecture, Archive] = {}
 
@@ -72,9 +83,8 @@ class Workshop:
     def _open(self, architecture: Architecture) -> Archive:
         from cove.debian.archive import Archive
         from cove.debian.mirrors import default_mirrors
-        from cove.machine.config import load_config
 
-        mirrors = default_mirrors(os.environ, load_config(self.home.config))
+        mirrors = default_mirrors(os.environ, self.config.values)
         return Archive(
             cache=self.home.archive,
             mirrors=mirrors,

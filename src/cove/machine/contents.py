@@ -56,7 +56,7 @@ def puller(home: Home, report: Report, *, mirrors: Sequence[str] = (), offline: 
     from cove.image.registry.endpoints import read_settings
     from cove.image.registry.pull import Puller
 
-    settings = read_settings(load_config(home.config)).with_mirrors(mirrors)
+    settings = read_settings(load_config(home.config).values).with_mirrors(mirrors)
     return Puller(
         store=content_store(home),
         settings=settings,

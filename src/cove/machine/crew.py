@@ -21,10 +21,14 @@ from cove.vmm.base import Exit, OnConsole, Runtime, Vm, Vmm
 
 log = logging.getLogger("cove.supervisor")
 
-RELAY_PORT = 1025
-"""Where the guest agent relays the engine's API, on the outer device only."""
+RELAY_PORT = 60998
+"""Where the guest agent relays the engine's API, on the outer device only.
 
-CONTROL_PORT = 1024
+What listens in the guest cannot be published by a container (dockerd's proxy wants the port as well), so it is a
+number that nobody publishes, below the range that dockerd draws from.
+"""
+
+CONTROL_PORT = 60997
 """Where the guest agent takes requests, on the outer device only."""
 
 MTU = 9000

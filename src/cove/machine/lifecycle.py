@@ -150,6 +150,7 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
         memory_dir=choose_memory_place(host_facts(os.environ), spec.memory, machine.paths.vm_dir),
         host_cpu=choose_host_cpu(spec),
         hidden=hidden_folders(spec.shares, store.home),
+        resolv_conf=workshop.config.resolv_conf,
     )
 
 

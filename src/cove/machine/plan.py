@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cove.host.names.resolver import RESOLV_CONF
 from cove.spec.machine import MachineSpec
 from cove.system.process import Command
 from cove.vmm.base import BootFiles
@@ -28,6 +29,7 @@ class LaunchPlan:
         memory_dir: where the file lies that is the guest's memory.
         host_cpu: the host's processor to bind the VMM to, if the driver gains from it.
         hidden: folders in shares that the guest must not see: their path there, and the real one on the host.
+        resolv_conf: the file that says where this host asks for names.
     """
 
     spec: MachineSpec
@@ -37,6 +39,7 @@ class LaunchPlan:
     memory_dir: Path
     host_cpu: int | None
     hidden: Mapping[str, Path] = field(default_factory=dict)
+    resolv_conf: Path = RESOLV_CONF
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -57,6 +60,7 @@ class LaunchPlan:
             "memory_dir": str(self.memory_dir),
             "host_cpu": self.host_cpu,
             "hidden": {path: str(real) for path, real in self.hidden.items()},
+            "resolv_conf": str(self.resolv_conf),
         }
 
     @classmethod
@@ -77,4 +81,5 @@ class LaunchPlan:
             memory_dir=Path(data["memory_dir"]),
             host_cpu=data["host_cpu"],
             hidden={path: Path(real) for path, real in data.get("hidden", {}).items()},
+            resolv_conf=Path(data.get("resolv_conf", RESOLV_CONF)),
         )

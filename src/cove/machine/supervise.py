@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from aiohttp import web
 from cove.guest.relay import DOCKER, Tunnel
 from cove.host import binds
 from cove.host.engine_calls import EngineCalls
+from cove.host.names.resolver import Resolver
 from cove.machine.api import application
 from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
@@ -26,11 +28,13 @@ from cove.machine.crew import MTU
 from cove.machine.drivers import driver_named
 from cove.machine.file_events import FileEvents
 from cove.machine.front import front
+from cove.machine.names import NameKeeper
 from cove.machine.parts import Companion
 from cove.machine.plan import LaunchPlan
 from cove.machine.ports import PortKeeper
 from cove.machine.share_keeper import ShareKeeper
 from cove.machine.supervisor import Supervisor
+from cove.net.forwards import HOST
 from cove.net.gvproxy import Gvproxy
 from cove.spec.shares import tag
 from cove.system.files import read_json
@@ -54,6 +58,7 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     tunnel = Tunnel(paths.relay_socket)
     engine = EngineCalls(partial(tunnel.open, DOCKER))
     keeper = PortKeeper(tunnel, engine)
+    names = NameKeeper(tunnel, paths.agent_socket, Resolver(IPv4Address(HOST), resolv_conf=plan.resolv_conf))
     shares = _share_daemons(plan, paths)
     supervisor = Supervisor(
         paths,
@@ -65,7 +70,12 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
             keeper,
             partial(binds.refusal, machine=paths.name, shares=plan.spec.shares, hidden=plan.hidden),
         ),
-        companions=[ClockKeeper(paths.agent_socket), keeper, *_share_companions(plan, paths, shares, engine)],
+        companions=[
+            names,
+            ClockKeeper(paths.agent_socket),
+            keeper,
+            *_share_companions(plan, paths, shares, engine),
+        ],
         before_running=keeper.prepare,
         before_stopping=engine.leave,
         shares=shares,

@@ -37,7 +37,7 @@ class Agent:
     """A running agent."""
 
     def __init__(self, folder: Path, *options: str, peer: str = "127.0.0.1") -> None:
-        self.control, self.relay = free_ports(2)
+        self.control, self.relay, self.names = free_ports(3)
         self.engine = folder / "docker.sock"
         self.console = folder / "console"
         self.run = folder / "run"
@@ -47,6 +47,7 @@ class Agent:
         argv = [
             sys.executable, "-E", "-s", "-S", str(SOURCE / "cove_guest"), "--address", "0.0.0.0",
             "--peer", peer, "--control", str(self.control), "--relay", str(self.relay),
+            "--names", f"127.0.0.1:{self.names}",
             "--engine", str(self.engine), "--console", str(self.console), "--run", str(self.run),
             "--data", str(folder), "--init", "-1", *options,
         ]  # fmt: skip

@@ -134,3 +134,19 @@ def test_bad_program(arguments: dict[str, object]) -> None:
     with pytest.raises(RefusedError) as caught:
         spawn.Program(arguments)
     assert caught.value.code == "bad-argument"
+
+
+def test_search_domains_are_written_whole(context: ops.Context, tmp_path: Path) -> None:
+    for domains, text in (
+        (["corp.example", "lan"], "nameserver 192.168.127.1\nsearch corp.example lan\n"),
+        ([], "nameserver 192.168.127.1\n"),
+    ):
+        assert ops.run(context, "search", ops.Request({"domains": domains})) == {}
+        assert (tmp_path / "resolv.conf").read_text() == text
+    assert not (tmp_path / "resolv.conf.new").exists()
+
+
+@pytest.mark.parametrize("domains", [None, "a", ["a b"], ["a\nnameserver 1.2.3.4"], [1], ["\u00e4"]])
+def test_search_domains_that_are_none_are_refused(context: ops.Context, domains: object) -> None:
+    with pytest.raises(RefusedError, match="must be a list of domains"):
+        ops.run(context, "search", ops.Request({"domains": domains}))

@@ -115,7 +115,8 @@ def test_sequential_and_concurrent_connections_leave_nothing(agent: Agent, serve
         connection.sendall(END)
         assert unchunked(connection) == b"%d" % number
         connection.close()
-    until(lambda: agent.descriptors() == before and agent.idle(), "the agent to let go")
+    # fewer when the watch for the engine ended meanwhile
+    until(lambda: agent.descriptors() <= before and agent.idle(), "the agent to let go")
 
 
 def test_client_that_vanishes_lets_go_of_the_server(agent: Agent) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from cove.errors import UsageError
-from cove.machine.config import load_config
+from cove.machine.config import Config, load_config
 
 
 def test_no_file_is_no_settings(tmp_path: Path) -> None:
-    assert load_config(tmp_path / "config.yml") == {}
+    assert load_config(tmp_path / "config.yml") == Config()
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_no_file_is_no_settings(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_settings(tmp_path: Path, text: str, settings: object) -> None:
     (tmp_path / "config.yml").write_text(text)
-    assert load_config(tmp_path / "config.yml") == settings
+    assert load_config(tmp_path / "config.yml").values == settings
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,17 @@ def test_all_unknown_settings_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_config(tmp_path / "config.yml")
     assert caught.value.details == "unknown setting 'debian_miror'\nunknown setting 'other'"
-    assert caught.value.hint == "Known: debian_mirror, insecure_registries, registry_mirrors."
+    assert caught.value.hint == "Known: debian_mirror, insecure_registries, registry_mirrors, resolv_conf."
+
+
+def test_another_resolv_conf(tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_text("resolv_conf: /run/other/resolv.conf\n")
+    assert load_config(tmp_path / "config.yml").resolv_conf == Path("/run/other/resolv.conf")
+
+
+@pytest.mark.parametrize("value", ["relative/resolv.conf", "3", "[/a]"])
+def test_wrong_values_are_named(tmp_path: Path, value: str) -> None:
+    (tmp_path / "config.yml").write_text(f"resolv_conf: {value}\n")
+    with pytest.raises(UsageError) as caught:
+        load_config(tmp_path / "config.yml")
+    assert caught.value.details == "resolv_conf: it is not an absolute path"

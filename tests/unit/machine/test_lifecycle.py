@@ -23,6 +23,7 @@ from cove.events import Event, StageBegun, StageEnded
 from cove.image.guest_image import GuestImage, KernelPackage
 from cove.machine import lifecycle
 from cove.machine.assets import Workshop
+from cove.machine.config import Config
 from cove.machine.lifecycle import delete, start, stop
 from cove.machine.plan import LaunchPlan
 from cove.machine.state import State
@@ -47,6 +48,7 @@ class ReadyWorkshop:
     home: Home
     seen: list[Event] = field(default_factory=list)
     failure: Exception | None = None
+    config: Config = field(default_factory=Config)
 
     def report(self, event: Event) -> None:
         self.seen.append(event)

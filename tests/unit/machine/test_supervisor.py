@@ -45,7 +45,7 @@ async def test_start_reaches_all_stages_in_order(store: Store) -> None:
         assert names(events) == [*WHOLE_START, "running"]
         assert all(event["ok"] for event in events if event["event"] == "stage-ended")
         assert all(event["label"] for event in events if event["event"] == "stage-begun")
-        assert run.wire.calls == ["start", "relay.sock -> 1025", "agent.sock -> 1024"]
+        assert run.wire.calls == ["start", "relay.sock -> 60998", "agent.sock -> 60997"]
         recorded = read_state(run.supervisor.paths)
         assert recorded == run.supervisor.record
         assert (recorded.state, recorded.reason) == (State.RUNNING, "")
