@@ -34,9 +34,14 @@ class Session:
         """The SDK's client, reporting to the terminal."""
         from cove.sdk import Client
 
+        return Client(report=self.reporter, offline=self.offline)
+
+    @property
+    def reporter(self) -> Reporter:
+        """Shows progress on the terminal."""
         if self._reporter is None:
             self._reporter = Reporter(quiet=self.quiet)
-        return Client(report=self._reporter, offline=self.offline)
+        return self._reporter
 
     def pick(self, name: str | None) -> Machine:
         """The machine that is meant by a command's argument and ``--machine``.

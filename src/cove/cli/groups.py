@@ -7,7 +7,7 @@ import difflib
 
 import click
 
-from cove.cli import cache, contexts, lifecycle, report, resources, use
+from cove.cli import building, cache, contexts, lifecycle, report, resources, use
 
 
 class OrderedGroup(click.Group):
@@ -54,6 +54,7 @@ COMMANDS: list[click.Command] = [
     report.logs,
     report.env,
     contexts.context,
+    building.build,
     report.version,
     report.explain,
     cache.cache,

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
+from cove.errors import UsageError
 from cove.image.oci.reference import Reference
 
 INDEX_TYPES = (
@@ -48,6 +49,22 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def parse_platform(text: str) -> Platform:
+    """``linux/amd64``, ``linux/arm64/v8``, or an architecture alone.
+
+    Raises:
+        UsageError: it is no platform.
+    """
+    parts = text.split("/")
+    if len(parts) == 1:
+        parts.insert(0, "linux")
+    if not 2 <= len(parts) <= 3 or not all(parts):
+        raise UsageError(
+            f"{text!r} is no platform", hint="Platforms look like linux/amd64 or linux/arm64/v8."
+        )
+    return Platform(os=parts[0], architecture=parts[1], variant="".join(parts[2:]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,17 @@ def read_blob(blobs: Blobs, descriptor: Descriptor, *, limit: int = 16 << 20) ->
         return b"".join(_Checked(raw, descriptor).chunks())
 
 
+def blob_chunks(blobs: Blobs, descriptor: Descriptor) -> Iterator[bytes]:
+    """A blob as it is stored, in pieces.
+
+    Raises:
+        NotFoundError: it is not there.
+        IntegrityError: its size or digest is another; told at the end.
+    """
+    with blobs.open(descriptor) as raw:
+        yield from _Checked(raw, descriptor).chunks()
+
+
 @contextmanager
 def layer_stream(blobs: Blobs, descriptor: Descriptor) -> Iterator[BinaryIO]:
     """A layer's tar, decompressed.

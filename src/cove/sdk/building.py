@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build images from LinuxKit YAML."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cove.errors import NotFoundError, StorageError, UsageError
+from cove.events import Report
+
+if TYPE_CHECKING:
+    from cove.image.linuxkit.config import Config
+
+STDIN = "-"
+_DEFAULT_NAME = "moby"
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "AMD64": "amd64",
+    "aarch64": "arm64",
+    "riscv64": "riscv64",
+    "s390x": "s390x",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How an image is built.
+
+    Args:
+        formats: names of formats; several may be joined by commas.
+        name: what the files' names begin with; by default the last YAML file's name.
+        folder: where they go; by default the current folder.
+        output: the one file of a format that is a single stream, "-" for stdout.
+        images: OCI layouts, folders or tars, to take images from.
+        architecture: Go's name; by default this host's.
+        decompress_kernel: take the kernel out of its compression.
+    """
+
+    formats: tuple[str, ...] = ()
+    name: str = ""
+    folder: Path | None = None
+    output: str = ""
+    images: tuple[Path, ...] = ()
+    architecture: str = ""
+    decompress_kernel: bool = False
+
+
+def read_config(files: Sequence[str]) -> Config:
+    """Read and merge LinuxKit YAML files; "-" is stdin.
+
+    Raises:
+        UsageError: they are wrong; the details list every problem with file, line and key.
+        NotFoundError: a file does not exist.
+    """
+    from cove.image.linuxkit.config import load_config
+
+    return load_config([(name, _read(name)) for name in files])
+
+
+def build_image(files: Sequence[str], options: BuildOptions, *, report: Report) -> list[Path]:
+    """Build an image.
+
+    Args:
+        files: LinuxKit YAML files, merged in this order; "-" is stdin.
+        options: how.
+        report: told of stages.
+
+    Returns:
+        the files that were written.
+
+    Raises:
+        UsageError: files or options are wrong.
+        CoveError: the image cannot be built; nothing was written then.
+    """
+    from cove.image.formats.names import choose_formats
+    from cove.image.oci.layout import Layout
+    from cove.image.oci.model import Platform
+    from cove.image.produce import Order, produce
+
+    formats = choose_formats(options.formats, output=options.output)
+    if options.output and (options.name or options.folder):
+        raise UsageError("-o does not go with --name or --dir", hint="-o names the whole file.")
+    config = read_config(files)
+    order = Order(
+        config=config,
+        platform=Platform(architecture=options.architecture or host_architecture()),
+        formats=formats,
+        folder=options.folder or Path(),
+        name=options.name or default_name(files[-1]),
+        output=options.output,
+        decompress_kernel=options.decompress_kernel,
+    )
+    return produce(order, [Layout(path) for path in options.images], report)
+
+
+def default_name(file: str) -> str:
+    """The name of what is built from ``file``, as LinuxKit has it."""
+    return _DEFAULT_NAME if file == STDIN else Path(file).stem
+
+
+def host_architecture() -> str:
+    """Go's name of this host's architecture."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def _read(name: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
+        return data.decode()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFoundError(f"there is no file {name}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8 text", details=str(error)) from error
+    except OSError as error:
+        raise StorageError(f"{name} cannot be read: {error.strerror}") from error
