@@ -46,6 +46,7 @@ class GoStyle(click.Command):
     help="Take images from this OCI layout, a folder or a tar; repeatable.",
 )
 @click.option("--arch", metavar="NAME", default="", help="The architecture to build for: amd64, arm64.")
+@click.option("--pull", is_flag=True, help="Ask registries also for images that are in the cache.")
 @click.option("--decompress-kernel", is_flag=True, help="Take the kernel out of its gzip.")
 @click.option("--no-sbom", is_flag=True, expose_value=False, help="As LinuxKit; none is made so far.")
 @click.option("--dry-run", is_flag=True, help="Check the files and print what they come to.")
@@ -59,6 +60,7 @@ def build(
     output_file: str,
     images: tuple[Path, ...],
     arch: str,
+    pull: bool,
     decompress_kernel: bool,
     dry_run: bool,
 ) -> None:
@@ -68,7 +70,7 @@ def build(
       cove build --images layouts/ minimal.yml          kernel and initramfs
       cove build -f tar -o - minimal.yml | tar t        the files alone
     """  # noqa: D301  (click wants the character itself)
-    from cove.sdk.building import BuildOptions, build_image, read_config
+    from cove.sdk.building import BuildOptions, read_config
 
     if dry_run:
         config = read_config(files)
@@ -84,8 +86,9 @@ def build(
         images=images,
         architecture=arch,
         decompress_kernel=decompress_kernel,
+        pull=pull,
     )
-    made = build_image(files, options, report=session.reporter)
+    made = session.client().build(files, options)
     session.close()
     for path in made:
         output.talk(f"  {path}")

@@ -107,20 +107,6 @@ def import_images(store: ContentStore, source: Path | BinaryIO, names: Sequence[
         return import_docker_archive(store, path, references)
 
 
-def parse_platform(text: str) -> Platform:
-    """Read ``linux/arm64/v8``, ``linux/amd64`` or ``arm64``.
-
-    Raises:
-        UsageError: it is none.
-    """
-    parts = text.split("/")
-    if len(parts) == 1:
-        parts = ["linux", *parts]
-    if not 2 <= len(parts) <= 3 or not all(parts):
-        raise UsageError(f"{text!r} is not a platform", hint="Write it as linux/amd64 or linux/arm64.")
-    return Platform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else "")
-
-
 def host_platform() -> Platform:
     """The platform of images for guests of this host."""
     return Platform(architecture=docker_architecture(platform.machine()))

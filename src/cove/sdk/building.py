@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,20 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cove.errors import NotFoundError, StorageError, UsageError
-from cove.events import Report
 
 if TYPE_CHECKING:
     from cove.image.linuxkit.config import Config
+    from cove.sdk.installation import Installation
 
 STDIN = "-"
 _DEFAULT_NAME = "moby"
-_ARCHITECTURES = {
-    "x86_64": "amd64",
-    "AMD64": "amd64",
-    "aarch64": "arm64",
-    "riscv64": "riscv64",
-    "s390x": "s390x",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +28,10 @@ class BuildOptions:
         name: what the files' names begin with; by default the last YAML file's name.
         folder: where they go; by default the current folder.
         output: the one file of a format that is a single stream, "-" for stdout.
-        images: OCI layouts, folders or tars, to take images from.
+        images: OCI layouts, folders or tars, to take images from before the content store is asked.
         architecture: Go's name; by default this host's.
-        decompress_kernel: take the kernel out of its compression.
+        decompress_kernel: take the kernel out of its gzip.
+        pull: ask registries even for what is in the content store.
     """
 
     formats: tuple[str, ...] = ()
@@ -48,6 +41,7 @@ class BuildOptions:
     images: tuple[Path, ...] = ()
     architecture: str = ""
     decompress_kernel: bool = False
+    pull: bool = False
 
 
 def read_config(files: Sequence[str]) -> Config:
@@ -62,13 +56,13 @@ def read_config(files: Sequence[str]) -> Config:
     return load_config([(name, _read(name)) for name in files])
 
 
-def build_image(files: Sequence[str], options: BuildOptions, *, report: Report) -> list[Path]:
+def build_image(installation: Installation, files: Sequence[str], options: BuildOptions) -> list[Path]:
     """Build an image.
 
     Args:
+        installation: whose content store and settings are used.
         files: LinuxKit YAML files, merged in this order; "-" is stdin.
         options: how.
-        report: told of stages.
 
     Returns:
         the files that were written.
@@ -78,9 +72,10 @@ def build_image(files: Sequence[str], options: BuildOptions, *, report: Report) 
         CoveError: the image cannot be built; nothing was written then.
     """
     from cove.image.formats.names import choose_formats
-    from cove.image.oci.layout import Layout
     from cove.image.oci.model import Platform
     from cove.image.produce import Order, produce
+    from cove.machine.building import image_sources
+    from cove.machine.contents import host_platform
 
     formats = choose_formats(options.formats, output=options.output)
     if options.output and (options.name or options.folder):
@@ -88,25 +83,26 @@ def build_image(files: Sequence[str], options: BuildOptions, *, report: Report) 
     config = read_config(files)
     order = Order(
         config=config,
-        platform=Platform(architecture=options.architecture or host_architecture()),
+        platform=Platform(architecture=options.architecture) if options.architecture else host_platform(),
         formats=formats,
         folder=options.folder or Path(),
         name=options.name or default_name(files[-1]),
         output=options.output,
         decompress_kernel=options.decompress_kernel,
     )
-    return produce(order, [Layout(path) for path in options.images], report)
+    sources = image_sources(
+        installation.home,
+        installation.report,
+        options.images,
+        pull=options.pull,
+        offline=installation.offline,
+    )
+    return produce(order, sources, installation.report)
 
 
 def default_name(file: str) -> str:
     """The name of what is built from ``file``, as LinuxKit has it."""
     return _DEFAULT_NAME if file == STDIN else Path(file).stem
-
-
-def host_architecture() -> str:
-    """Go's name of this host's architecture."""
-    machine = platform.machine()
-    return _ARCHITECTURES.get(machine, machine)
 
 
 def _read(name: str) -> str:

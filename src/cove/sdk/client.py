@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cove.sdk.collection import MachineCollection
 from cove.sdk.creation import DEFAULT
 from cove.sdk.images import ImageCollection
 from cove.sdk.installation import Installation
 from cove.sdk.machine import Machine
+
+if TYPE_CHECKING:
+    from cove.sdk.building import BuildOptions
 
 
 class Client(Installation):
@@ -59,6 +64,12 @@ class Client(Installation):
             }
             for one in contexts.ours()
         ]
+
+    def build(self, files: Sequence[str], options: BuildOptions) -> list[Path]:
+        """Build an image from LinuxKit YAML; see :func:`cove.sdk.building.build_image`."""
+        from cove.sdk.building import build_image
+
+        return build_image(self, files, options)
 
     def cache_sizes(self) -> dict[str, int]:
         """Bytes on the disk of each part of the cache."""

@@ -44,8 +44,9 @@ class ImageCollection:
             NetworkError, IntegrityError: it could not be had; what was loaded is kept for the next attempt.
             OfflineError: fetching is forbidden.
         """
+        from cove.image.oci.model import parse_platform
         from cove.image.oci.reference import parse_reference
-        from cove.machine.contents import host_platform, parse_platform, puller
+        from cove.machine.contents import host_platform, puller
 
         reference = parse_reference(name)
         wanted = [host_platform()] if platforms is None else [parse_platform(one) for one in platforms]
@@ -85,9 +86,9 @@ class ImageCollection:
             NotFoundError: it is not here, or not for these platforms.
             UsageError: "docker" was asked for, and it is here for several.
         """
+        from cove.image.oci.model import parse_platform
         from cove.image.oci.reference import parse_reference
         from cove.image.oci.transfer import export_tar
-        from cove.machine.contents import parse_platform
 
         wanted = [parse_platform(one) for one in platforms]
         export_tar(self._store, parse_reference(name), wanted, out, docker=format_ == "docker")

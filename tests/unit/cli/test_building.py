@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from cove.cli.app import run
+from tests.unit.image.oci.layouts import LayoutMaker, layer_tar, member
 
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COVE_HOME", str(tmp_path / "home"))
     Path("a.yml").write_text("files: [{path: a, contents: x, mode: '0644'}]\n")
 
 
@@ -45,6 +47,17 @@ def test_a_dry_run_prints_the_configuration_and_says_what_would_stop_a_build(
     assert "v.yml:1: services[0].binds[0]: volume 'v' not found" in said.err
     assert run(["build", "a.yml", "v.yml"]) == 2
     assert [path.name for path in Path().iterdir() if path.suffix != ".yml"] == []
+
+
+def test_images_come_from_the_content_store_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maker = LayoutMaker(tmp_path / "layout")
+    maker.image("docker.io/fake/init:1", layer_tar(member("init", b"#!/bin/sh")))
+    Path("i.yml").write_text("init: [fake/init:1]")
+    assert run(["--offline", "build", "i.yml"]) == 1
+    assert "no image docker.io/fake/init:1 was found" in capsys.readouterr().err
+    assert run(["cache", "import", "layout"]) == 0
+    assert run(["--offline", "build", "-f", "tar", "i.yml"]) == 0
+    assert b"#!/bin/sh" in Path("i.tar").read_bytes()
 
 
 @pytest.mark.parametrize(

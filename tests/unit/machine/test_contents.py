@@ -8,27 +8,8 @@ import pytest
 
 from cove.errors import OfflineError, UsageError
 from cove.events import silent
-from cove.image.oci.model import Platform
-from cove.machine.contents import _run_helper, docker_settings, parse_platform, puller
+from cove.machine.contents import _run_helper, docker_settings, puller
 from cove.system.paths import Home
-
-
-@pytest.mark.parametrize(
-    ("text", "platform"),
-    [
-        ("linux/amd64", Platform(architecture="amd64")),
-        ("arm64", Platform(architecture="arm64")),
-        ("linux/arm/v7", Platform(architecture="arm", variant="v7")),
-    ],
-)
-def test_platforms(text: str, platform: Platform) -> None:
-    assert parse_platform(text) == platform
-
-
-@pytest.mark.parametrize("text", ["", "linux/", "/amd64", "a/b/c/d"])
-def test_no_platforms(text: str) -> None:
-    with pytest.raises(UsageError):
-        parse_platform(text)
 
 
 def test_docker_settings(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from cove.image.oci.model import Platform
 from cove.image.sinks import TarSink
 from cove.image.tar.header import Header
 from cove.image.tar.reader import read_tar
-
-from ..oci.layouts import LayoutMaker
+from tests.unit.image.oci.layouts import LayoutMaker
 
 AMD = Platform(architecture="amd64")
 

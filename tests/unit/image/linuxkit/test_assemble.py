@@ -12,8 +12,8 @@ import pytest
 
 from cove.errors import ArchiveError, NotFoundError, UsageError
 from cove.image.linuxkit.kernel import decompressed
+from tests.unit.image.oci.layouts import LayoutMaker, layer_tar, member
 
-from ..oci.layouts import LayoutMaker, layer_tar, member
 from .builds import build, last, names, read_json
 
 
@@ -231,7 +231,7 @@ files:
 
 
 def test_a_missing_source_is_named(maker: LayoutMaker, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="1.yml:1: the source 'nothing' does not exist"):
+    with pytest.raises(NotFoundError, match=r"1\.yml:1: the source 'nothing' does not exist"):
         build(maker, "files: [{path: a, source: nothing}]", base=tmp_path)
 
 
@@ -239,9 +239,9 @@ def test_nothing_is_written_before_all_is_known_to_be_right(maker: LayoutMaker) 
     maker.image(
         "docker.io/fake/bad:1", layer_tar(), config={"Labels": {"org.mobyproject.config": "{net: 1}"}}
     )
-    with pytest.raises(UsageError, match="label org.mobyproject.config of fake/bad:1"):
+    with pytest.raises(UsageError, match=r"label org\.mobyproject\.config of fake/bad:1"):
         build(maker, "services: [{name: a, image: fake/plain:1}, {name: b, image: fake/bad:1}]")
-    with pytest.raises(NotFoundError, match="docker.io/fake/none:1"):
+    with pytest.raises(NotFoundError, match=r"docker\.io/fake/none:1"):
         build(maker, "init: [fake/plain:1, fake/none:1]")
 
 

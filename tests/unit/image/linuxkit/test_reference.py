@@ -64,6 +64,7 @@ def test_same_as_linuxkit(
     if case.get("home"):
         monkeypatch.setenv("HOME", str(work / case["home"]))
     monkeypatch.chdir(work)
+    monkeypatch.setenv("COVE_HOME", str(tmp_path / "home"))
 
     def outcome(form: str) -> Any:
         folder = tmp_path / (form or "dry-run")
@@ -81,7 +82,7 @@ def test_same_as_linuxkit(
             "amd64",
             *images,
         ]
-        code = run(["build", *(arguments if form else ["--dry-run"]), *case["yml"]])
+        code = run(["--offline", "build", *(arguments if form else ["--dry-run"]), *case["yml"]])
         said = capsysbinary.readouterr()
         text = (said.out + b"\n" + said.err).decode(errors="replace")
         for name in case["yml"]:

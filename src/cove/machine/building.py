@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where ``cove build`` takes images from: layouts that were named, the content store, registries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cove.errors import CoveError, NotFoundError
+from cove.events import Report
+from cove.image.oci.layout import Layout
+from cove.image.oci.model import ImageSource, Platform, Root
+from cove.image.oci.reference import Reference
+from cove.machine.contents import content_store, puller
+from cove.system.paths import Home
+
+
+def image_sources(
+    home: Home, report: Report, layouts: Sequence[Path], *, pull: bool = False, offline: bool = False
+) -> list[ImageSource]:
+    """The places, in the order in which they are asked.
+
+    Args:
+        home: where the content store and the settings lie.
+        report: told of pulls.
+        layouts: OCI layouts, folders or tars.
+        pull: ask registries even for what is in the store.
+        offline: whether fetching is forbidden.
+
+    Raises:
+        NotFoundError, ArchiveError: a layout is not there, or is none.
+    """
+    sources: list[ImageSource] = [Layout(path) for path in layouts]
+    if not pull:
+        sources.append(content_store(home))
+    if not offline:
+        sources.append(_Registries(home, report))
+    return sources
+
+
+class _Registries:
+    """Registries; what speaks to them is loaded only when one is asked."""
+
+    def __init__(self, home: Home, report: Report) -> None:
+        self._home, self._report = home, report
+
+    def find(self, reference: Reference, platforms: Sequence[Platform]) -> Root:
+        """Pull the image into the store."""
+        try:
+            return puller(self._home, self._report).pull(reference, platforms)
+        except CoveError as error:
+            if isinstance(error, NotFoundError) or str(reference) in error.message:
+                raise
+            error.details = f"it was wanted for the image {reference}\n{error.details or ''}".rstrip()
+            raise
