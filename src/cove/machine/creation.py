@@ -11,7 +11,8 @@ from cove.events import Note, stage
 from cove.machine.assets import Workshop
 from cove.machine.contexts import publish
 from cove.machine.store import Machine, Store
-from cove.spec.facts import HostFacts, kvm_is_worth_trying
+from cove.spec.choice import kvm_is_worth_trying
+from cove.spec.facts import HostFacts
 from cove.spec.fill import fill
 from cove.spec.machine import MachineRequest, architecture_named
 from cove.system.probe import Trial, host_facts, kvm_verdict

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from cove.spec.machine import Driver
-from cove.vmm.base import Vmm
+from cove.vmm.base import Vmm, unsupported
 
 
 def driver_named(name: Driver) -> Vmm:
@@ -13,6 +13,8 @@ def driver_named(name: Driver) -> Vmm:
         from cove.vmm.qemu import Qemu
 
         return Qemu()
+    if name == "vz":
+        raise unsupported(name, "run machines yet", hint="Use --driver qemu.")
     from cove.vmm.uml import Uml
 
     return Uml()

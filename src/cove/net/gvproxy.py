@@ -35,6 +35,8 @@ _FRAMES: Mapping[Driver, tuple[str, str]] = {
     "uml": ("-listen-bess", "unixpacket"),
     # SOCK_STREAM: each frame after its length
     "qemu": ("-listen-qemu", "unix"),
+    # SOCK_DGRAM: one datagram is one frame
+    "vz": ("-listen-vfkit", "unixgram"),
 }
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from cove.errors import UsageError
-from cove.spec.facts import HostFacts, choose_driver
+from cove.spec.choice import choose_driver
+from cove.spec.facts import HostFacts
+from cove.spec.mac import most_memory
 from cove.spec.machine import LEAST_DISK, LEAST_MEMORY, MachineRequest, MachineSpec
 from cove.units import GIB, MIB, format_size
 
@@ -17,8 +19,8 @@ DEFAULT_MEMORY_FLOOR = 512 * MIB
 DEFAULT_DISK = 64 * GIB
 """Bytes of the data disk; it is sparse, so this is a limit and not a price."""
 
-DEFAULT_QEMU_CPUS = 4
-"""Virtual CPUs of a qemu machine on hosts that have as many."""
+DEFAULT_CPUS = 4
+"""Virtual CPUs on hosts that have as many, where the driver can."""
 
 _PAGE = 4096
 
@@ -38,7 +40,7 @@ def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
         UnsupportedError: the driver or accelerator asked for does not work here.
     """
     choice = choose_driver(request, facts)
-    default_cpus = 1 if choice.driver == "uml" else min(DEFAULT_QEMU_CPUS, facts.cpus)
+    default_cpus = 1 if choice.driver == "uml" else min(DEFAULT_CPUS, facts.cpus)
     default_memory = min(DEFAULT_MEMORY, max(DEFAULT_MEMORY_FLOOR, facts.memory // 2 // MIB * MIB))
     spec = MachineSpec(
         name=request.name,
@@ -75,6 +77,13 @@ def check(spec: MachineSpec, facts: HostFacts) -> None:
         )
     if spec.memory > facts.memory:
         problems.append(f"--memory {format_size(spec.memory)}: the host has {format_size(facts.memory)}")
+    most = most_memory(facts) if spec.accel == "hvf" else None
+    if most is not None and spec.memory > most:
+        problems.append(
+            f"--memory {format_size(spec.memory)}: before macOS 12.4 more than {format_size(most)} of memory "
+            "can take this Mac down"
+        )
+        hints.append("Update macOS.")
     if spec.disk < LEAST_DISK:
         problems.append(
             f"--disk {format_size(spec.disk)}: the data disk has at least {format_size(LEAST_DISK)}"

@@ -25,12 +25,12 @@ LEAST_MEMORY = 256 * MIB
 LEAST_DISK = GIB
 """Bytes of the smallest data disk: below this not even a few images fit."""
 
-Driver = Literal["uml", "qemu"]
-Accel = Literal["none", "kvm", "tcg"]
+Driver = Literal["uml", "qemu", "vz"]
+Accel = Literal["none", "kvm", "tcg", "hvf"]
 Architecture = Literal["x86_64", "aarch64"]
 
-DRIVERS: tuple[Driver, ...] = ("uml", "qemu")
-ACCELS: tuple[Accel, ...] = ("none", "kvm", "tcg")
+DRIVERS: tuple[Driver, ...] = ("uml", "qemu", "vz")
+ACCELS: tuple[Accel, ...] = ("none", "kvm", "tcg", "hvf")
 ARCHITECTURES: tuple[Architecture, ...] = ("x86_64", "aarch64")
 
 DEBIAN_NAMES: Mapping[Architecture, str] = {"x86_64": "amd64", "aarch64": "arm64"}

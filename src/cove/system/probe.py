@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cove.errors import CommandError, DeadlineError, UnsupportedError
 from cove.spec.facts import HostFacts, KvmDevice, MemoryPlace, System
@@ -22,6 +23,9 @@ from cove.spec.machine import Architecture
 from cove.system.files import read_json, write_json
 from cove.system.process import Command, run
 from cove.system.tiny_guest import MARKER, tiny_initramfs
+
+if TYPE_CHECKING:
+    from cove.system.mac_host import MacFacts
 
 KVM_DEVICE = Path("/dev/kvm")
 
@@ -53,13 +57,16 @@ def host_facts(env: Mapping[str, str], verdict: Verdict | None = None) -> HostFa
         UnsupportedError: neither Linux nor macOS.
     """
     system: System
+    mac: MacFacts | None = None
     match sys.platform:
         case "linux":
             system = "linux"
         case "darwin":
-            system = "darwin"
+            from cove.system.mac_host import mac_facts
+
+            system, mac = "darwin", mac_facts(env)
         case other:
-            raise UnsupportedError(f"Cove does not run on {other}", hint="It needs Linux.")
+            raise UnsupportedError(f"Cove does not run on {other}", hint="It needs Linux or macOS.")
     return HostFacts(
         system=system,
         machine=host_machine(),
@@ -71,6 +78,10 @@ def host_facts(env: Mapping[str, str], verdict: Verdict | None = None) -> HostFa
         kvm_works=verdict.works if verdict else None,
         kvm_reason=verdict.reason if verdict else "",
         memory_places=memory_places(_read("/proc/self/mounts"), _candidates(env)),
+        cpu=mac.cpu if mac else _cpu_name(_read("/proc/cpuinfo")),
+        os_version=mac.os_version if mac else "",
+        hv_support=mac.hv_support if mac else False,
+        tools=mac.tools if mac else (),
     )
 
 
@@ -218,6 +229,15 @@ def _probe_args(bed: Trial, initrd: Path) -> list[str]:
         *("-append", f"console={bed.console} quiet panic=-1 {bed.restart}".rstrip()),
         *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
     ]
+
+
+def _cpu_name(cpuinfo: str) -> str:
+    """The processor's name in the text of /proc/cpuinfo; arm64 has only numbers there."""
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return ""
 
 
 def _memory() -> int:

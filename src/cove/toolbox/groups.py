@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cove.errors import NotFoundError
-
-Version = tuple[int, ...]
-
-_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+from cove.spec.versions import Version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +116,7 @@ NET = Group(
     programs=(
         Program(
             name="gvproxy", path="usr/bin/gvproxy", package="gvproxy", minimum=(0, 7, 4), ask=("-version",),
-            elsewhere=("/usr/libexec/podman", "/usr/lib/podman", "/opt/homebrew/opt/podman/libexec/podman"),
+            elsewhere=("/usr/libexec/podman", "/usr/lib/podman"),
         ),
     ),
     brew=("podman",),
@@ -184,6 +180,14 @@ QEMU_ARM = Group(
     brew=("qemu",),
 )  # fmt: skip
 
+VZ = Group(
+    name="vz",
+    packages=(),
+    # macOS alone has what it drives, so there is no Debian package of it
+    programs=(Program(name="vfkit", path="usr/bin/vfkit", package="vfkit", minimum=(0, 6, 4)),),
+    brew=("vfkit",),
+)
+
 QEMU_UTILS = Group(
     name="qemu-utils",
     packages=("qemu-utils",),
@@ -238,7 +242,7 @@ SHARE = Group(
 )  # fmt: skip
 
 GROUPS: Mapping[str, Group] = {
-    group.name: group for group in (DOCKER, NET, UML, QEMU, QEMU_ARM, QEMU_UTILS, IMAGE, SHARE)
+    group.name: group for group in (DOCKER, NET, UML, QEMU, QEMU_ARM, VZ, QEMU_UTILS, IMAGE, SHARE)
 }
 """Every group by its name."""
 
@@ -252,9 +256,3 @@ def group_of(name: str) -> Group:
     if name not in GROUPS:
         raise NotFoundError(f"there is no toolbox {name!r}", hint=f"Known: {', '.join(GROUPS)}.")
     return GROUPS[name]
-
-
-def parse_version(text: str) -> Version | None:
-    """The first version number in what a program printed, or None if there is none."""
-    match = _VERSION.search(text)
-    return tuple(int(part) for part in match.groups() if part) if match else None

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from cove.errors import CommandError, ToolError
+from cove.spec.versions import dotted, parse_version
 from cove.system.files import read_json, write_json
+from cove.system.mac_host import search_path
 from cove.system.process import run
-from cove.toolbox.groups import Group, Program, parse_version
+from cove.toolbox.groups import Group, Program
 
 _ASK_DEADLINE = 20.0
 
 
-def find(group: Group, *, env: Mapping[str, str], seen: Path) -> dict[str, Path]:
+def find(
+    group: Group, *, env: Mapping[str, str], seen: Path, platform: str = sys.platform
+) -> dict[str, Path]:
     """The files of a group's programs on this host.
 
     Args:
@@ -25,6 +29,7 @@ def find(group: Group, *, env: Mapping[str, str], seen: Path) -> dict[str, Path]
         env: the environment, for ``PATH``.
         seen: a file (JSON) where versions that were asked are remembered, by the program's path, time and
             size, so that a later start runs none of them.
+        platform: the system, as Python names it; on a Mac Homebrew's folders are looked into as well.
 
     Raises:
         ToolError: programs are missing or too old; all of them are named, with how to install them.
@@ -36,32 +41,29 @@ def find(group: Group, *, env: Mapping[str, str], seen: Path) -> dict[str, Path]
     problems = []
     for program in group.programs:
         try:
-            found[program.name] = _find(program, env, known)
+            found[program.name] = _find(program, env, known, platform)
         except ToolError as error:
             problems.append(error.message)
     if problems:
-        raise ToolError(
-            f"COVE_TOOLS=system, but this host lacks what the toolbox {group.name!r} needs",
-            details="\n".join(problems),
-            hint=f"{_install(group)}, or unset COVE_TOOLS to use Cove's own.",
-        )
+        raise _missing(group, problems, platform)
     if known != before:
         write_json(seen, known)
     return found
 
 
-def _find(program: Program, env: Mapping[str, str], known: dict[str, Any]) -> Path:
-    folders = ":".join([env.get("PATH", ""), *program.elsewhere])
+def _find(program: Program, env: Mapping[str, str], known: dict[str, Any], platform: str) -> Path:
+    path = search_path(env) if platform == "darwin" else env.get("PATH", "")
+    folders = ":".join([path, *program.elsewhere])
     place = shutil.which(program.name, path=folders)
     if place is None:
         raise ToolError(f"{program.name} was not found (looked in {folders})")
-    path = Path(place).absolute()
-    info = path.stat()
+    file = Path(place).absolute()
+    info = file.stat()
     mark = [info.st_mtime_ns, info.st_size, list(program.minimum)]
-    if known.get(str(path)) != mark:
-        _check_version(program, path)
-        known[str(path)] = mark
-    return path
+    if known.get(str(file)) != mark:
+        _check_version(program, file)
+        known[str(file)] = mark
+    return file
 
 
 def _check_version(program: Program, path: Path) -> None:
@@ -77,16 +79,20 @@ def _check_version(program: Program, path: Path) -> None:
     if version is None:
         raise ToolError(f"{path} does not say its version")
     if version < program.minimum:
-        raise ToolError(
-            f"{path} is version {_dotted(version)}; {_dotted(program.minimum)} or newer is needed"
+        raise ToolError(f"{path} is version {dotted(version)}; {dotted(program.minimum)} or newer is needed")
+
+
+def _missing(group: Group, problems: list[str], platform: str) -> ToolError:
+    details = "\n".join(problems)
+    if platform == "darwin":
+        return ToolError(
+            f"this Mac lacks what the toolbox {group.name!r} needs",
+            details=details,
+            hint=f"brew install {' '.join(group.brew)}",
         )
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
-
-
-def _install(group: Group) -> str:
-    if sys.platform == "darwin" and group.brew:
-        return f"brew install {' '.join(group.brew)}"
-    return f"apt install {' '.join(group.packages)} (or your system's packages of these names)"
+    install = f"apt install {' '.join(group.packages)} (or your system's packages of these names)"
+    return ToolError(
+        f"COVE_TOOLS=system, but this host lacks what the toolbox {group.name!r} needs",
+        details=details,
+        hint=f"{install}, or unset COVE_TOOLS to use Cove's own.",
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,7 @@ def ensure(
     wanted = group_of(group) if isinstance(group, str) else group
     env = os.environ if env is None else env
     tools = tools.absolute()
-    if env.get("COVE_TOOLS") == "system":
+    if env.get("COVE_TOOLS") == "system" or sys.platform == "darwin":
         found = find(wanted, env=env, seen=tools / f"system-{wanted.name}.json")
         return Toolbox(group=wanted, root=None, architecture=architecture, forms={}, found=found)
     key = prefix.definition(wanted, architecture, tools)

@@ -1,96 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The choice of a driver, as one table over hosts and wishes."""
+"""What a host can do, as recorded data."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cove.errors import CoveError, UnsupportedError, UsageError
-from cove.spec.facts import HostFacts, MemoryPlace, choose_driver, choose_memory_place, kvm_is_worth_trying
-from cove.spec.machine import MachineRequest
+from cove.errors import UsageError
+from cove.spec.facts import HostFacts, HostTool, MemoryPlace, choose_memory_place
 
 PLAIN = HostFacts(
     system="linux", machine="x86_64", release="6.1.0", cpus=8, memory=2**34, page_size=4096, kvm="absent"
 )
-HOSTS = {
-    "no kvm": PLAIN,
-    "kvm forbidden": dataclasses.replace(PLAIN, kvm="forbidden"),
-    "kvm not tried": dataclasses.replace(PLAIN, kvm="openable"),
-    "kvm hangs": dataclasses.replace(
-        PLAIN, kvm="openable", kvm_works=False, kvm_reason="no kernel booted within 5 s"
-    ),
-    "kvm works": dataclasses.replace(
-        PLAIN, kvm="openable", kvm_works=True, kvm_reason="a kernel booted in 0.8 s"
-    ),
-    "linux aarch64": dataclasses.replace(PLAIN, machine="aarch64", kvm="openable"),
-    "linux aarch64, kvm works": dataclasses.replace(
-        PLAIN, machine="aarch64", kvm="openable", kvm_works=True, kvm_reason="a kernel booted in 0.4 s"
-    ),
-    "linux riscv64": dataclasses.replace(PLAIN, machine="riscv64"),
-    "mac": dataclasses.replace(PLAIN, system="darwin", machine="aarch64"),
-}
-WISHES = {
-    "auto": MachineRequest(name="m"),
-    "auto, 2 cpus": MachineRequest(name="m", cpus=2),
-    "uml": MachineRequest(name="m", driver="uml"),
-    "uml/kvm": MachineRequest(name="m", driver="uml", accel="kvm"),
-    "qemu": MachineRequest(name="m", driver="qemu"),
-    "auto/kvm": MachineRequest(name="m", accel="kvm"),
-    "qemu/tcg": MachineRequest(name="m", driver="qemu", accel="tcg"),
-    "vz": MachineRequest(name="m", driver="vz"),
-    "auto/hvf": MachineRequest(name="m", accel="hvf"),
-    "aarch64": MachineRequest(name="m", arch="aarch64"),
-    "amd64": MachineRequest(name="m", arch="amd64"),
-    "uml, aarch64": MachineRequest(name="m", driver="uml", arch="arm64"),
-    "kvm, aarch64": MachineRequest(name="m", accel="kvm", arch="aarch64"),
-    "no such architecture": MachineRequest(name="m", arch="s390x"),
-    "nonsense": MachineRequest(name="m", driver="xen"),
-}
-
-
-def test_every_host_and_wish(golden: Callable[[str, str], None]) -> None:
-    lines = []
-    for host, facts in HOSTS.items():
-        for wish, request in WISHES.items():
-            try:
-                choice = choose_driver(request, facts)
-                outcome = f"{choice.driver}/{choice.accel}: {choice.reason}"
-            except CoveError as error:
-                outcome = f"{type(error).__name__}: {error.message} [{error.hint}]"
-            lines.append(f"{host} | {wish} -> {outcome}\n")
-    golden("spec/choose_driver.txt", "".join(lines))
-
-
-@pytest.mark.parametrize("facts", HOSTS.values(), ids=HOSTS)
-def test_auto_never_picks_kvm_unproven(facts: HostFacts) -> None:
-    try:
-        choice = choose_driver(MachineRequest(name="m"), facts)
-    except UnsupportedError:
-        return
-    assert (choice.accel == "kvm") == (facts.kvm_works is True)
-
-
-def test_kvm_is_tried_for_guests_of_the_hosts_own_architecture() -> None:
-    facts = HOSTS["linux aarch64"]
-    assert kvm_is_worth_trying(MachineRequest(name="m"), facts)
-    assert kvm_is_worth_trying(MachineRequest(name="m", driver="qemu", arch="arm64"), facts)
-    assert not kvm_is_worth_trying(MachineRequest(name="m", arch="x86_64"), facts)
-    assert not kvm_is_worth_trying(MachineRequest(name="m", accel="tcg"), facts)
-    assert not kvm_is_worth_trying(MachineRequest(name="m"), HOSTS["no kvm"])
 
 
 def test_facts_round_trip() -> None:
-    facts = dataclasses.replace(HOSTS["kvm hangs"], memory_places=(MemoryPlace(path="/dev/shm", free=1),))
+    facts = dataclasses.replace(
+        PLAIN,
+        kvm="openable",
+        kvm_works=False,
+        memory_places=(MemoryPlace(path="/dev/shm", free=1),),
+        tools=(HostTool(name="vfkit", path="/v", says="0.6.1", signed=True, entitlements=("a", "b")),),
+    )
     assert HostFacts.from_dict(facts.to_dict()) == facts
 
 
 def test_wrong_facts_are_refused() -> None:
     with pytest.raises(UsageError, match="facts"):
         HostFacts.from_dict(PLAIN.to_dict() | {"kvm": "maybe", "kvm_works": 1, "extra": 0})
+    with pytest.raises(UsageError, match="a program of a host"):
+        HostFacts.from_dict(PLAIN.to_dict() | {"tools": [{"name": "vfkit"}]})
 
 
 def test_memory_lies_where_all_of_it_fits() -> None:

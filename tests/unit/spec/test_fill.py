@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -75,3 +77,14 @@ def test_what_is_filled_can_be_recorded(request: MachineRequest) -> None:
     except UsageError:
         return
     assert MachineSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_an_old_macos_is_not_taken_down_by_a_large_guest() -> None:
+    path = Path(__file__).parents[2] / "hosts/macbook-m1-macos12.3.json"
+    mac = HostFacts.from_dict(json.loads(path.read_text()))
+    spec, _ = fill(MachineRequest(name="m", memory=3 * GIB), mac)
+    assert (spec.driver, spec.accel, spec.architecture) == ("qemu", "hvf", "aarch64")
+    with pytest.raises(UsageError) as caught:
+        fill(MachineRequest(name="m", memory=4 * GIB), mac)
+    assert "more than 3.0 GiB" in str(caught.value.details)
+    fill(MachineRequest(name="m", memory=4 * GIB), dataclasses.replace(mac, os_version="12.4"))

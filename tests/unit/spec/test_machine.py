@@ -47,13 +47,13 @@ def test_architectures_have_the_kernels_name_and_debians(name: str) -> None:
 
 
 def test_every_problem_is_named_at_once() -> None:
-    data = SPEC.to_dict() | {"driver": "vz", "cpus": 0, "memory": True, "disk": "64G", "colour": "red"}
+    data = SPEC.to_dict() | {"driver": "xen", "cpus": 0, "memory": True, "disk": "64G", "colour": "red"}
     del data["name"]
     with pytest.raises(UsageError) as caught:
         MachineSpec.from_dict(data)
     assert caught.value.details == (
         "name: it is missing, not a text\n"
-        "driver: it is 'vz', not one of uml, qemu\n"
+        "driver: it is 'xen', not one of uml, qemu, vz\n"
         "cpus: it is 0, and must be at least 1\n"
         "memory: it is True, not a whole number\n"
         "disk: it is '64G', not a whole number\n"

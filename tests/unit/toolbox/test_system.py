@@ -8,11 +8,13 @@ import pytest
 
 from cove.errors import NotFoundError, ToolError
 from cove.toolbox.groups import Group, Program
+from cove.toolbox.system import find
 from cove.toolbox.toolbox import ensure
 
 GROUP = Group(
     name="test",
     packages=("tool-package",),
+    brew=("tool-formula",),
     programs=(
         Program(name="tool", path="usr/bin/tool", package="tool-package", minimum=(1, 2), wrapped=True),
         Program(name="quiet", path="usr/bin/quiet", package="tool-package", minimum=(1, 2), ask=()),
@@ -77,3 +79,18 @@ def test_a_replaced_program_is_asked_again(folder: Path, tmp_path: Path) -> None
     program(folder / "tool", "echo tool 1.0 is older")
     with pytest.raises(ToolError):
         ensure(GROUP, archive=never, tools=tmp_path / "tools", env=environment(folder))
+
+
+def test_on_a_mac_homebrew_is_looked_into_and_named(tmp_path: Path) -> None:
+    brewed = tmp_path / "brew/bin"
+    brewed.mkdir(parents=True)
+    program(brewed / "tool", "echo 'tool 1.10 (x)'")
+    program(brewed / "quiet", "exit 1")
+    env = {"PATH": "/usr/bin:/bin", "HOMEBREW_PREFIX": str(tmp_path / "brew")}
+    found = find(GROUP, env=env, seen=tmp_path / "seen.json", platform="darwin")
+    assert found == {"tool": brewed / "tool", "quiet": brewed / "quiet"}
+    (brewed / "quiet").unlink()
+    with pytest.raises(ToolError) as caught:
+        find(GROUP, env=env, seen=tmp_path / "seen.json", platform="darwin")
+    assert caught.value.hint == "brew install tool-formula"
+    assert "this Mac lacks" in caught.value.message
