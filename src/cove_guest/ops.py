@@ -247,6 +247,19 @@ def _search(context: Context, request: Request) -> Answer:
     return {}
 
 
+def _configure(context: Context, request: Request) -> Answer:
+    """Give dockerd new settings; see :mod:`cove_guest.settings`."""
+    from cove_guest import settings
+
+    files, restart = request.arguments.get("files"), request.arguments.get("restart", False)
+    if not isinstance(files, dict) or not all(
+        isinstance(text, str) and "\0" not in name and all(ord(each) < 256 for each in text)
+        for name, text in files.items()
+    ):
+        raise RefusedError("bad-argument", "files must be texts of bytes by path")
+    return settings.configure(context.run, files, restart=restart is True)
+
+
 def _engine(context: Context, request: Request) -> Answer:
     end = time.monotonic() + min(request.number("deadline", 10), _LONGEST_WAIT)
     version = context.engine.get_json("/version", end)
@@ -319,6 +332,7 @@ _OPERATIONS: dict[str, Callable[[Context, Request], Answer]] = {
     "forget": _forget,
     "touch": _touch,
     "search": _search,
+    "configure": _configure,
     "engine": _engine,
     "wait_engine": _wait_engine,
     "poweroff": _poweroff,

@@ -16,6 +16,22 @@ NAME = click.argument("name", required=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+INSECURE_REGISTRY = click.option(
+    "--insecure-registry",
+    "insecure_registries",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="The engine asks this registry by http, or by https unchecked; repeatable.",
+)
+REGISTRY_MIRROR = click.option(
+    "--registry-mirror",
+    "registry_mirrors",
+    multiple=True,
+    metavar="URL",
+    help="The engine asks this mirror before Docker Hub; repeatable.",
+)
+
+
 @click.command()
 @NAME
 @click.option(
@@ -54,6 +70,8 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as
     is_flag=True,
     help="Containers of other architectures run too (docker run --platform), emulated.",
 )
+@INSECURE_REGISTRY
+@REGISTRY_MIRROR
 @click.option("--start", "start_it", is_flag=True, help="Start it at once.")
 @JSON
 @click.pass_obj
@@ -70,6 +88,8 @@ def create(
     mount_none: bool,
     file_events: bool,
     binfmt: bool,
+    insecure_registries: tuple[str, ...],
+    registry_mirrors: tuple[str, ...],
     start_it: bool,
     as_json: bool,
 ) -> None:
@@ -86,6 +106,8 @@ def create(
         mount_none=mount_none,
         file_events=file_events,
         binfmt=binfmt,
+        insecure_registries=insecure_registries,
+        registry_mirrors=registry_mirrors,
     )
     if start_it:
         machine.start()

@@ -7,7 +7,7 @@ import click
 
 from cove.cli import output
 from cove.cli.context import Session
-from cove.cli.lifecycle import JSON, NAME
+from cove.cli.lifecycle import INSECURE_REGISTRY, JSON, NAME, REGISTRY_MIRROR
 from cove.errors import UsageError
 from cove.units import format_size, parse_size
 
@@ -29,6 +29,13 @@ from cove.units import format_size, parse_size
 @click.option(
     "--binfmt/--no-binfmt", default=None, help="Containers of other architectures run too, emulated."
 )
+@INSECURE_REGISTRY
+@REGISTRY_MIRROR
+@click.option(
+    "--registries-none",
+    is_flag=True,
+    help="Forget insecure registries and mirrors but those that are named here.",
+)
 @JSON
 @click.pass_obj
 def set_(
@@ -41,17 +48,17 @@ def set_(
     mount_none: bool,
     file_events: bool | None,
     binfmt: bool | None,
+    insecure_registries: tuple[str, ...],
+    registry_mirrors: tuple[str, ...],
+    registries_none: bool,
     as_json: bool,
 ) -> None:
-    """Change a machine's CPUs, memory, disk or shared folders.
+    """Change what a machine has: CPUs, memory, disk, shared folders, registries.
 
-    A running machine gets them at its next start; under qemu the disk grows at once.
+    A running machine gets most of it at its next start; registries count at once, and under qemu the disk grows.
     """
-    if (
-        not mounts
-        and not mount_none
-        and all(one is None for one in (cpus, memory, disk, file_events, binfmt))
-    ):
+    lists = (mounts, mount_none, insecure_registries, registry_mirrors, registries_none)
+    if not any(lists) and all(one is None for one in (cpus, memory, disk, file_events, binfmt)):
         raise UsageError("nothing was given to change", hint="Give --cpus, --memory, --disk or --mount.")
     machine = session.pick(name)
     pending = machine.set(
@@ -62,6 +69,9 @@ def set_(
         mount_none=mount_none,
         file_events=file_events,
         binfmt=binfmt,
+        insecure_registries=insecure_registries,
+        registry_mirrors=registry_mirrors,
+        registries_none=registries_none,
     )
     session.close()
     if as_json:

@@ -24,7 +24,15 @@ _NAMES = (Path("/etc"), Path("/run/systemd/resolve"), Path("/run/NetworkManager"
 def vmm_bounds(plan: LaunchPlan, paths: MachinePaths, command: Command, memory: Path) -> Confinement:
     """The VMM: its program and image to read, data disk, memory and its own folder to write; no network."""
     boot = plan.boot
-    read = (*_programs(command), boot.kernel, boot.initrd, boot.root, *plan.firmware, Path("/proc"))
+    read = (
+        *_programs(command),
+        boot.kernel,
+        boot.initrd,
+        boot.root,
+        boot.settings,
+        *plan.firmware,
+        Path("/proc"),
+    )
     return Confinement(read=read, write=(boot.data, paths.vm_dir, memory, *_DEVICES))
 
 

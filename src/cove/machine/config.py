@@ -4,6 +4,9 @@
 debian_mirror: https://...          Debian's archive, or a mapping with ``main`` and ``security``
 registry_mirrors: [https://...]     of Docker Hub, or a mapping from registries to such lists
 insecure_registries: [HOST:PORT]    plain http, or https with a certificate that nobody checks
+docker: {KEY: VALUE}                keys of dockerd's daemon.json, for every machine
+proxies: {http: URL, https: URL, no: LIST}, or false     instead of those of the environment
+ca_certificates: [/path]            authorities that the engine trusts beside Mozilla's and this host's own
 resolv_conf: /path                  the file that says where names are asked for, instead of /etc/resolv.conf
 """
 
@@ -14,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cove.errors import UsageError
+from cove.host.daemon_json import check_keys
 from cove.host.names.resolver import RESOLV_CONF
+from cove.host.proxies import Proxies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +29,16 @@ class Config:
     Args:
         values: all as they were written.
         resolv_conf: where this host asks for names.
+        docker: keys of dockerd's daemon.json.
+        proxies: None are those of the environment.
+        ca_certificates: files with authorities.
     """
 
     values: Mapping[str, object] = field(default_factory=dict)
     resolv_conf: Path = RESOLV_CONF
+    docker: Mapping[str, object] = field(default_factory=dict)
+    proxies: Proxies | None = None
+    ca_certificates: tuple[Path, ...] = ()
 
 
 def load_config(path: Path) -> Config:
@@ -60,7 +71,14 @@ def load_config(path: Path) -> Config:
             details="\n".join(problems),
             hint=f"Known: {', '.join(sorted(KEYS))}.",
         )
-    return Config(values=data, resolv_conf=Path(data.get("resolv_conf", RESOLV_CONF)))
+    proxies = data.get("proxies")
+    return Config(
+        values=data,
+        resolv_conf=Path(data.get("resolv_conf", RESOLV_CONF)),
+        docker=data.get("docker", {}),
+        proxies=None if proxies is None else Proxies(**(proxies or {})),
+        ca_certificates=tuple(map(Path, data.get("ca_certificates", []))),
+    )
 
 
 def _anything(_value: object) -> str | None:
@@ -72,9 +90,26 @@ def _absolute_path(value: object) -> str | None:
     return None if isinstance(value, str) and value.startswith("/") else "it is not an absolute path"
 
 
+def _proxies(value: object) -> str | None:
+    if value is False:
+        return None
+    if not isinstance(value, dict) or not set(value) <= {"http", "https", "no"}:
+        return "it is neither false nor a mapping with http, https and no"
+    return None if all(isinstance(one, str) for one in value.values()) else "its values are not all texts"
+
+
+def _paths(value: object) -> str | None:
+    if not isinstance(value, list) or any(_absolute_path(one) for one in value):
+        return "it is not a list of absolute paths"
+    return None
+
+
 KEYS: Mapping[str, Callable[[object], str | None]] = {
+    "ca_certificates": _paths,
     "debian_mirror": _anything,
+    "docker": check_keys,
     "insecure_registries": _anything,
+    "proxies": _proxies,
     "registry_mirrors": _anything,
     "resolv_conf": _absolute_path,
 }

@@ -36,6 +36,10 @@ def describe(machine: Machine) -> dict[str, Any]:
         "shares": [{"path": share.path, "writable": share.writable} for share in spec.shares],
         "file_events": spec.file_events,
         "binfmt": spec.binfmt,
+        "registries": {
+            "insecure": list(spec.registries.insecure),
+            "mirrors": list(spec.registries.mirrors),
+        },
         "image": machine.image,
         "docker_host": f"unix://{paths.docker_socket}",
         "folder": str(paths.root),

@@ -18,6 +18,7 @@ from cove.machine.drivers import driver_named
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.placement import choose_host_cpu
 from cove.machine.plan import LaunchPlan
+from cove.machine.settings import gather, write_disk
 from cove.machine.shares import check_present, hidden_folders
 from cove.machine.state import ALIVE
 from cove.machine.store import Machine, Store, observe
@@ -131,6 +132,7 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
     store.set_image(machine, guest.id)
     if not machine.paths.data_disk.exists():
         make_sparse(machine.paths.data_disk, spec.disk)
+    write_disk(machine.paths, gather(spec, workshop.config, store.home, os.environ))
     grow_sparse(machine.paths.data_disk, spec.disk)  # the guest fits its file system to it
     image = guest.root.parent
     if spec.driver == "uml":  # its command line cannot name every path
@@ -143,6 +145,7 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
             initrd=image / guest.initrd.name,
             root=image / guest.root.name,
             data=machine.paths.data_disk,
+            settings=machine.paths.settings,
             cmdline=guest.cmdline,
         ),
         tools=tools,

@@ -51,6 +51,7 @@ class LaunchPlan:
                 "initrd": str(self.boot.initrd),
                 "root": str(self.boot.root),
                 "data": str(self.boot.data),
+                "settings": str(self.boot.settings),
                 "cmdline": self.boot.cmdline,
             },
             "tools": {
@@ -74,6 +75,7 @@ class LaunchPlan:
                 initrd=Path(boot["initrd"]),
                 root=Path(boot["root"]),
                 data=Path(boot["data"]),
+                settings=Path(boot["settings"]),
                 cmdline=boot["cmdline"],
             ),
             tools={name: Command(tuple(tool["argv"]), tool["env"]) for name, tool in data["tools"].items()},

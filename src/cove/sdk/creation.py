@@ -43,10 +43,14 @@ class Wishes(Resources, total=False):
     Args:
         mounts: folders to share beside the user's home, each ``PATH``, ``PATH:ro`` or ``PATH:rw``.
         mount_none: share only ``mounts``, not the home.
+        insecure_registries: ``HOST``, ``HOST:PORT`` or networks that the engine asks by http, or https unchecked.
+        registry_mirrors: addresses that the engine asks before Docker Hub.
     """
 
     mounts: Sequence[str]
     mount_none: bool
+    insecure_registries: Sequence[str]
+    registry_mirrors: Sequence[str]
 
 
 def create_machine(installation: Installation, name: str = DEFAULT, **wishes: Unpack[Wishes]) -> None:
@@ -64,8 +68,10 @@ def create_machine(installation: Installation, name: str = DEFAULT, **wishes: Un
     from cove.machine.creation import create
     from cove.machine.shares import choose_shares
     from cove.spec.machine import MachineRequest
+    from cove.spec.registries import read_registries
 
+    registries = read_registries(wishes.pop("insecure_registries", ()), wishes.pop("registry_mirrors", ()))
     mounts, nothing = wishes.pop("mounts", ()), wishes.pop("mount_none", False)
     shares = choose_shares(mounts, nothing=nothing, home=installation.home, env=os.environ)
-    request = MachineRequest(name=name, shares=shares, **cast("Resources", wishes))
+    request = MachineRequest(name=name, shares=shares, registries=registries, **cast("Resources", wishes))
     create(installation.store, request, installation.workshop())

@@ -71,6 +71,9 @@ class Machine(Handle):
         mount_none: bool = False,
         file_events: bool | None = None,
         binfmt: bool | None = None,
+        insecure_registries: Sequence[str] = (),
+        registry_mirrors: Sequence[str] = (),
+        registries_none: bool = False,
     ) -> list[str]:
         """Change what it has; what is left out stays. A disk only grows, and at once where the driver can.
 
@@ -82,6 +85,9 @@ class Machine(Handle):
             mount_none: share only ``mounts``.
             file_events: whether changes on the host wake what watches files in containers.
             binfmt: whether programs of other architectures run in containers, emulated.
+            insecure_registries: more of them; a running engine takes them up at once.
+            registry_mirrors: more of them; a running engine takes them up at once.
+            registries_none: forget those that were named before.
 
         Returns:
             what a running machine gets at its next start: "cpus", "memory", "disk", "shares",
@@ -93,13 +99,24 @@ class Machine(Handle):
         from cove.machine.resources import pending, set_resources
         from cove.machine.shares import add_shares
         from cove.spec.change import SpecChange
+        from cove.spec.registries import NO_REGISTRIES, read_registries
 
         shares = None
         if mounts or mount_none:
             present = self.record.spec.shares
             shares = add_shares(present, mounts, nothing=mount_none, home=self.installation.home)
+        registries = None
+        if insecure_registries or registry_mirrors or registries_none:
+            former = NO_REGISTRIES if registries_none else self.record.spec.registries
+            registries = former.plus(read_registries(insecure_registries, registry_mirrors))
         wanted = SpecChange(
-            cpus=cpus, memory=memory, disk=disk, shares=shares, file_events=file_events, binfmt=binfmt
+            cpus=cpus,
+            memory=memory,
+            disk=disk,
+            shares=shares,
+            file_events=file_events,
+            binfmt=binfmt,
+            registries=registries,
         )
         return pending(set_resources(self.installation.store, self.name, wanted, self.installation.report))
 

@@ -9,6 +9,7 @@ from cove.errors import UsageError
 from cove.spec.facts import HostFacts
 from cove.spec.fill import check, whole_pages
 from cove.spec.machine import MachineSpec
+from cove.spec.registries import Registries
 from cove.spec.shares import Share
 from cove.units import format_size
 
@@ -24,6 +25,7 @@ class SpecChange:
         shares: all the folders of the host that its guest shall see.
         file_events: whether changes on the host wake what watches files in containers.
         binfmt: whether programs of other architectures run in containers, emulated.
+        registries: how its engine treats some registries, all of them.
     """
 
     cpus: int | None = None
@@ -32,6 +34,7 @@ class SpecChange:
     shares: tuple[Share, ...] | None = None
     file_events: bool | None = None
     binfmt: bool | None = None
+    registries: Registries | None = None
 
 
 def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSpec:
@@ -54,6 +57,7 @@ def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSp
         shares=spec.shares if wanted.shares is None else wanted.shares,
         file_events=spec.file_events if wanted.file_events is None else wanted.file_events,
         binfmt=spec.binfmt if wanted.binfmt is None else wanted.binfmt,
+        registries=spec.registries if wanted.registries is None else wanted.registries,
     )
     check(changed, facts)
     return changed

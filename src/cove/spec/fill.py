@@ -52,6 +52,7 @@ def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
         disk=whole_pages(DEFAULT_DISK if request.disk is None else request.disk),
         shares=request.shares,
         file_events=request.file_events,
+        registries=request.registries,
         binfmt=request.binfmt,
     )
     check(spec, facts)

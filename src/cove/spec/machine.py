@@ -13,6 +13,7 @@ from typing import Literal
 
 from cove.errors import UsageError
 from cove.spec.reading import Fields
+from cove.spec.registries import NO_REGISTRIES, Registries, read_recorded
 from cove.spec.shares import Share, read_shares
 from cove.units import GIB, MIB
 
@@ -64,6 +65,7 @@ class MachineRequest:
         shares: the host's folders that its guest sees.
         file_events: whether changes on the host wake what watches files in containers.
         binfmt: whether programs of other architectures run in containers, emulated.
+        registries: how its engine treats some registries.
     """
 
     name: str
@@ -76,6 +78,7 @@ class MachineRequest:
     shares: tuple[Share, ...] = ()
     file_events: bool = True
     binfmt: bool = False
+    registries: Registries = NO_REGISTRIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +96,7 @@ class MachineSpec:
         shares: the host's folders that its guest sees; none in machines from before there were any.
         file_events: whether changes on the host wake what watches files in containers.
         binfmt: whether programs of other architectures run in containers, emulated.
+        registries: how its engine treats some registries.
     """
 
     name: str
@@ -105,6 +109,7 @@ class MachineSpec:
     shares: tuple[Share, ...] = ()
     file_events: bool = True
     binfmt: bool = False
+    registries: Registries = NO_REGISTRIES
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -129,6 +134,7 @@ class MachineSpec:
             shares=fields.read("shares", read_shares, default=[]),
             file_events=fields.take("file_events", bool, default=True),
             binfmt=fields.take("binfmt", bool, default=False),
+            registries=fields.read("registries", read_recorded, default={"insecure": [], "mirrors": []}),
         )
         fields.done()
         return spec

@@ -83,6 +83,11 @@ class MachinePaths:
         return self.root / "image"
 
     @property
+    def settings(self) -> Path:
+        """The engine's settings that come from the host, as the guest reads them at its start; holds secrets."""
+        return self.root / "settings.img"
+
+    @property
     def docker_socket(self) -> Path:
         """The engine's API, for the user's own clients."""
         return self.root / "docker.sock"

@@ -9,6 +9,7 @@ The guest's kernel command line is the image's, then the driver's words, then th
 
     cove.root=/dev/...   block device of the immutable root
     cove.data=/dev/...   block device of the data disk
+    cove.settings=/dev/...   block device of the engine's settings
     cove.net=...         network device towards gvproxy
 """
 
@@ -40,6 +41,7 @@ class BootFiles:
         initrd: the initramfs.
         root: the immutable root (erofs), attached read-only.
         data: the data disk (raw), attached writable.
+        settings: the engine's settings (a tar archive), attached read-only.
         cmdline: kernel command line of the image.
     """
 
@@ -47,6 +49,7 @@ class BootFiles:
     initrd: Path
     root: Path
     data: Path
+    settings: Path
     cmdline: str = ""
 
 

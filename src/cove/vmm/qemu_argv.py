@@ -88,6 +88,7 @@ def _kernel(spec: MachineSpec, boot: BootFiles, runtime: Runtime, board: Board) 
         *board.kernel_words.get(spec.accel, ()),
         "cove.root=/dev/vda",
         "cove.data=/dev/vdb",
+        "cove.settings=/dev/vdc",
         "cove.net=eth0",
         *runtime.words,
     )
@@ -103,7 +104,7 @@ def _kernel(spec: MachineSpec, boot: BootFiles, runtime: Runtime, board: Board) 
 
 
 def _disks(boot: BootFiles) -> list[str]:
-    root, data = escape(boot.root), escape(boot.data)
+    root, data, settings = escape(boot.root), escape(boot.data), escape(boot.settings)
     # the format is always given: a guest that writes a qcow2 header must not make QEMU believe it
     return [
         "-blockdev", f"driver=file,node-name=root-file,filename={root},read-only=on",
@@ -112,6 +113,9 @@ def _disks(boot: BootFiles) -> list[str]:
         "-blockdev", f"driver=file,node-name={DATA_NODE}-file,filename={data},discard=unmap,aio=threads",
         "-blockdev", f"driver=raw,node-name={DATA_NODE},file={DATA_NODE}-file,discard=unmap,detect-zeroes=unmap",
         "-device", f"virtio-blk-pci,drive={DATA_NODE},serial=cove-data,write-cache=on",
+        "-blockdev", f"driver=file,node-name=settings-file,filename={settings},read-only=on",
+        "-blockdev", "driver=raw,node-name=settings,file=settings-file,read-only=on",
+        "-device", "virtio-blk-pci,drive=settings,serial=cove-settings",
     ]  # fmt: skip
 
 

@@ -75,6 +75,7 @@ def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
         # name any file of the host as its base. Discard is on unless the flag t turns it off.
         f"ubd0rd={place(boot.root)}",
         f"ubd1d={place(boot.data)}",
+        f"ubd2rd={place(boot.settings)}",
         f"vec0:transport=bess,dst={place(runtime.net_socket)},depth=64,mtu={runtime.mtu},mac={runtime.mac}",
         # 26 is a virtio file system
         *(f"virtio_uml.device={place(share)}:26" for share in runtime.shares),
@@ -86,7 +87,7 @@ def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
         *("con=null", "con0=null,fd:1", "console=tty0"),
         *_plain_words((boot.cmdline,)),
         "panic=-1",
-        *("cove.root=/dev/ubda", "cove.data=/dev/ubdb", "cove.net=vec0"),
+        *("cove.root=/dev/ubda", "cove.data=/dev/ubdb", "cove.settings=/dev/ubdc", "cove.net=vec0"),
         *_plain_words(runtime.words),
     ]
 

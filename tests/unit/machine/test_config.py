@@ -51,7 +51,9 @@ def test_all_unknown_settings_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_config(tmp_path / "config.yml")
     assert caught.value.details == "unknown setting 'debian_miror'\nunknown setting 'other'"
-    assert caught.value.hint == "Known: debian_mirror, insecure_registries, registry_mirrors, resolv_conf."
+    assert caught.value.hint == (
+        "Known: ca_certificates, debian_mirror, docker, insecure_registries, proxies, registry_mirrors, resolv_conf."
+    )
 
 
 def test_another_resolv_conf(tmp_path: Path) -> None:

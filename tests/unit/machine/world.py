@@ -37,7 +37,12 @@ def make_plan(paths: MachinePaths, spec: MachineSpec = SPEC, host_cpu: int | Non
     return LaunchPlan(
         spec=spec,
         boot=BootFiles(
-            kernel=Path("/k"), initrd=Path("/i"), root=Path("/r"), data=paths.data_disk, cmdline="quiet"
+            kernel=Path("/k"),
+            initrd=Path("/i"),
+            root=Path("/r"),
+            data=paths.data_disk,
+            settings=paths.settings,
+            cmdline="quiet",
         ),
         tools={"gvproxy": Command(("/bin/gvproxy",), {"X": "1"})},
         firmware=(Path("/firmware"),),

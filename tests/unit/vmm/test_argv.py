@@ -31,6 +31,7 @@ BOOT = BootFiles(
     initrd=Path("/i/initrd"),
     root=Path("/i/root.erofs"),
     data=Path("/m/data.img"),
+    settings=Path("/m/settings.img"),
     cmdline="quiet cgroup_no_v1=all",
 )
 RUNTIME = Runtime(

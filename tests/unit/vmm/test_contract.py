@@ -19,7 +19,7 @@ from cove.vmm.qemu import Qemu
 from cove.vmm.uml import Uml
 
 SPEC = MachineSpec(name="m", driver="uml", accel="none", cpus=1, memory=2**30, disk=2**30)
-BOOT = BootFiles(kernel=Path("/k"), initrd=Path("/i"), root=Path("/r"), data=Path("/d"))
+BOOT = BootFiles(kernel=Path("/k"), initrd=Path("/i"), root=Path("/r"), data=Path("/d"), settings=Path("/s"))
 SCRIPT = """
 trap 'echo "reboot: Power down"; exit 0' USR1
 for stage in kernel root disk network agent engine; do echo "cove-stage $stage 0.1"; done

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cove.errors import UsageError
+from cove.host.proxies import Proxies
+from cove.machine import settings as module
+from cove.machine.config import Config, load_config
+from cove.machine.settings import gather, pack, write_disk
+from cove.spec.registries import Registries
+from cove.system.paths import Home
+from tests.unit.host.test_authorities import pem
+from tests.unit.machine.world import SPEC
+
+EMPTY = {"insecure-registries": [], "registry-mirrors": []}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A host without authorities of its own."""
+    monkeypatch.setattr(module, "SYSTEM_CERTS", tmp_path / "absent")
+    monkeypatch.setattr(
+        "cove.host.authorities.added_authorities.__kwdefaults__", {"anchors": (), "bundles": ()}
+    )
+    return Home(tmp_path, tmp_path / "cache")
+
+
+def test_nothing_of_ones_own(home: Home) -> None:
+    files = gather(SPEC, Config(), home, {})
+    assert {name: json.loads(data) for name, data in files.items()} == {"daemon.json": EMPTY}
+
+
+def test_everything(home: Home, tmp_path: Path) -> None:
+    docker = tmp_path / "user"
+    (docker / "certs.d/reg:1").mkdir(parents=True)
+    (docker / "certs.d/reg:1/ca.crt").write_bytes(b"ca")
+    own = tmp_path / "own.pem"
+    own.write_bytes(pem("own"))
+    home.config.write_text(
+        "docker: {debug: true}\nregistry_mirrors: [https://m.example]\ninsecure_registries: [b:2]\n"
+        f"ca_certificates: [{own}]\n"
+    )
+    spec = replace(SPEC, registries=Registries(insecure=("a:1",), mirrors=("http://127.0.0.1:5000",)))
+    env = {"DOCKER_CONFIG": str(docker), "HTTPS_PROXY": "http://u:p@localhost:3128"}
+    files = gather(spec, load_config(home.config), home, env)
+    assert set(files) == {"daemon.json", "ca/host.crt", "certs.d/reg:1/ca.crt"}
+    assert files["ca/host.crt"] == pem("own")
+    assert json.loads(files["daemon.json"]) == {
+        "debug": True,
+        "insecure-registries": ["a:1", "b:2"],
+        "registry-mirrors": ["http://host.docker.internal:5000", "https://m.example"],
+        "proxies": {"https-proxy": "http://u:p@host.docker.internal:3128", "no-proxy": ".docker.internal"},
+    }
+
+
+def test_proxies_of_the_settings_count_before_the_environments(home: Home) -> None:
+    env = {"HTTP_PROXY": "http://env:1"}
+    for config, found in (
+        (
+            Config(proxies=Proxies(http="http://own:1")),
+            {"http-proxy": "http://own:1", "no-proxy": ".docker.internal"},
+        ),
+        (Config(proxies=Proxies()), None),
+    ):
+        assert json.loads(gather(SPEC, config, home, env)["daemon.json"]).get("proxies") == found
+
+
+@pytest.mark.parametrize(("contents", "problem"), [(None, "cannot be read"), (b"x", "holds no certificate")])
+def test_authorities_that_are_none(home: Home, tmp_path: Path, contents: bytes | None, problem: str) -> None:
+    path = tmp_path / "own.pem"
+    if contents is not None:
+        path.write_bytes(contents)
+    with pytest.raises(UsageError, match=problem):
+        gather(SPEC, Config(ca_certificates=(path,)), home, {})
+
+
+def test_too_many_authorities(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "all.pem"
+    path.write_bytes(b"".join(pem(f"{number:500}") for number in range(100)))
+    with pytest.raises(UsageError, match="a machine can be given") as caught:
+        gather(SPEC, Config(ca_certificates=(path,)), home, {})
+    assert "ca/host.crt" in (caught.value.details or "")
+
+
+def test_the_disk_is_for_its_owner_and_the_same_each_time(home: Home) -> None:
+    files = {"daemon.json": b"{}", "certs.d/reg:1/ca.crt": b"ca" * 600}
+    paths = home.machine("dev")
+    paths.root.mkdir(parents=True)
+    write_disk(paths, files)
+    assert paths.settings.stat().st_mode & 0o777 == 0o600
+    data = paths.settings.read_bytes()
+    assert data == pack(dict(reversed(files.items())))
+    assert len(data) % 512 == 0
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        found = {member.name: archive.extractfile(member) for member in archive}
+        assert {name: file.read() if file else None for name, file in found.items()} == files
