@@ -7,7 +7,7 @@ import difflib
 
 import click
 
-from cove.cli import building, cache, contexts, lifecycle, report, resources, use
+from cove.cli import boot, building, cache, contexts, lifecycle, report, resources, use
 
 
 class OrderedGroup(click.Group):
@@ -55,6 +55,7 @@ COMMANDS: list[click.Command] = [
     report.env,
     contexts.context,
     building.build,
+    boot.boot,
     report.version,
     report.explain,
     cache.cache,

@@ -67,7 +67,7 @@ def attach(connection: sockets.socket, opening: bytes, *, tty: bool, start_withi
         GuestError: the agent refused, or the connection was lost.
         TimeoutError: it was not started in time.
     """
-    with _raw(enabled=tty), _signals(tty=tty) as wakeup:
+    with raw(enabled=tty), _signals(tty=tty) as wakeup:
         session = Session(
             connection,
             opening,
@@ -99,8 +99,12 @@ def _frames(caught: bytes, *, tty: bool) -> bytes:
 
 
 @contextmanager
-def _raw(*, enabled: bool) -> Iterator[None]:
-    """Our terminal in raw mode during the block: every key is the guest's, Ctrl-C too."""
+def raw(*, enabled: bool) -> Iterator[None]:
+    """Our terminal in raw mode during the block: every key is the guest's, Ctrl-C too.
+
+    Args:
+        enabled: else, and where our stdin is no terminal, nothing is done.
+    """
     if not enabled or not os.isatty(_STDIN):
         yield
         return

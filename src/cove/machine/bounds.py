@@ -16,8 +16,10 @@ from cove.system.confine import Confinement
 from cove.system.paths import MachinePaths
 from cove.system.process import Command
 
-_DEVICES = tuple(Path("/dev", name) for name in ("null", "zero", "full", "random", "urandom", "kvm"))
-_NAMES = (Path("/etc"), Path("/run/systemd/resolve"), Path("/run/NetworkManager"), Path("/run/resolvconf"))
+DEVICES = tuple(Path("/dev", name) for name in ("null", "zero", "full", "random", "urandom", "kvm"))
+"""What a VMM opens below /dev, as far as it is there."""
+
+NAMES = (Path("/etc"), Path("/run/systemd/resolve"), Path("/run/NetworkManager"), Path("/run/resolvconf"))
 """Where resolvers look; folders, because their files are replaced when a network changes."""
 
 
@@ -25,7 +27,7 @@ def vmm_bounds(plan: LaunchPlan, paths: MachinePaths, command: Command, memory: 
     """The VMM: its program and image to read, data disk, memory and its own folder to write; no network."""
     boot = plan.boot
     read = (
-        *_programs(command),
+        *programs(command),
         boot.kernel,
         boot.initrd,
         boot.root,
@@ -33,32 +35,32 @@ def vmm_bounds(plan: LaunchPlan, paths: MachinePaths, command: Command, memory: 
         *plan.firmware,
         Path("/proc"),
     )
-    return Confinement(read=read, write=(boot.data, paths.vm_dir, memory, *_DEVICES))
+    return Confinement(read=read, write=(boot.data, paths.vm_dir, memory, *DEVICES))
 
 
 def network_bounds(plan: LaunchPlan, paths: MachinePaths) -> Confinement:
     """gvproxy: its program and the host's resolver files to read, a folder of its own to write."""
     read = (
-        *_programs(plan.tools["gvproxy"]),
-        *_NAMES,
+        *programs(plan.tools["gvproxy"]),
+        *NAMES,
         Path("/proc"),
         Path("/sys/kernel/mm/transparent_hugepage"),
     )
-    return Confinement(read=read, write=(paths.net_dir, *_DEVICES), connect_tcp=True)
+    return Confinement(read=read, write=(paths.net_dir, *DEVICES), connect_tcp=True)
 
 
 def share_bounds(plan: LaunchPlan, share: Share) -> Confinement:
     """A share daemon: its program, and its folder to read or write; Cove's own files in it are hidden."""
     folder = (Path(share.path),)
-    read = (*_programs(plan.tools["virtiofsd"]), Path("/proc"))
+    read = (*programs(plan.tools["virtiofsd"]), Path("/proc"))
     return Confinement(
         read=read if share.writable else (*read, *folder),
-        write=(*_DEVICES, *(folder if share.writable else ())),
+        write=(*DEVICES, *(folder if share.writable else ())),
         hide=tuple(plan.hidden.values()),
     )
 
 
-def _programs(command: Command) -> Iterable[Path]:
+def programs(command: Command) -> Iterable[Path]:
     """The prefix of a program of the toolbox, or the usual places of the host's own programs."""
     program = Path(command.argv[0])
     for folder in program.parents:

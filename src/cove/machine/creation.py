@@ -30,15 +30,20 @@ def create(store: Store, request: MachineRequest, workshop: Workshop) -> Machine
         raise ConflictError(
             f"there is a machine {request.name!r} already", hint=f"Start it: cove start {request.name}"
         )
-    facts = host_facts(os.environ)
-    if kvm_is_worth_trying(request, facts):
-        facts = _with_verdict(facts, workshop)
+    facts = facts_for(request, workshop)
     spec, reason = fill(request, facts)
     machine = store.create(spec)
     accel = f"/{spec.accel}" if spec.accel != "none" else ""
     workshop.report(Note(f"Created the machine {spec.name}: driver {spec.driver}{accel} ({reason})"))
     publish(machine, store.home, workshop.report)
     return machine
+
+
+def facts_for(request: MachineRequest | None, workshop: Workshop) -> HostFacts:
+    """What was found on this host; KVM is tried if the request's driver hangs on that."""
+    facts = host_facts(os.environ)
+    worth = request is not None and kvm_is_worth_trying(request, facts)
+    return _with_verdict(facts, workshop) if worth else facts
 
 
 def _with_verdict(facts: HostFacts, workshop: Workshop) -> HostFacts:

@@ -151,7 +151,7 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
         tools=tools,
         firmware=tuple(firmware),
         memory_dir=choose_memory_place(host_facts(os.environ), spec.memory, machine.paths.vm_dir),
-        host_cpu=choose_host_cpu(spec),
+        host_cpu=choose_host_cpu(spec.driver),
         hidden=hidden_folders(spec.shares, store.home),
         resolv_conf=workshop.config.resolv_conf,
     )

@@ -11,14 +11,14 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cove.spec.machine import MachineSpec
+from cove.spec.machine import Driver
 
 _PROGRAM = "linux.uml"
 
 
-def choose_host_cpu(spec: MachineSpec) -> int | None:
+def choose_host_cpu(driver: Driver) -> int | None:
     """The processor with the fewest kernels bound to it, of whatever ``COVE_HOME``; None leaves it to the host."""
-    if spec.driver != "uml" or not hasattr(os, "sched_getaffinity"):
+    if driver != "uml" or not hasattr(os, "sched_getaffinity"):
         return None
     return least_used(sorted(os.sched_getaffinity(0)), list(bound_kernels()))
 

@@ -73,7 +73,7 @@ class Gvproxy:
         api_socket: where it is controlled; both lie in a private folder.
         log: what it prints.
         mtu: bytes of the largest packet, the same as the guest's.
-        confinement: the files that it may use; it may connect to any address, and listens on none.
+        confinement: the files and ports that it may use; it may connect to any address.
     """
 
     def __init__(
@@ -116,8 +116,9 @@ class Gvproxy:
                 self._command(ssh_port=port),
                 name=PROGRAM,
                 log=self._log,
-                # the one port is withdrawn at once; no other can be opened, whoever reaches its control API
-                confinement=self._confinement and replace(self._confinement, bind_tcp=(port,)),
+                # this port is withdrawn at once; only those that were given can be opened, whoever reaches its API
+                confinement=self._confinement
+                and replace(self._confinement, bind_tcp=(*self._confinement.bind_tcp, port)),
             )
             try:
                 await self._settle(self._child)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from cove.sdk.boot import BootWishes, boot_image
 from cove.sdk.collection import MachineCollection
 from cove.sdk.creation import DEFAULT
 from cove.sdk.images import ImageCollection
@@ -44,6 +45,22 @@ class Client(Installation):
         """
         self.home.machine(name)
         return Machine(self, name)
+
+    def boot(self, image: Path | str, **wishes: Unpack[BootWishes]) -> int:
+        """Boot an image with its console in this process's terminal; see :class:`BootWishes`.
+
+        Args:
+            image: a kernel, a disk, an ISO, or the beginning of the names of several files (``NAME-kernel``...).
+
+        Returns:
+            0 when the guest shut down or was ended with Ctrl-A x, 128 + n after a signal.
+
+        Raises:
+            NotFoundError: there is no such image.
+            UsageError, UnsupportedError: it cannot be booted like this, or not here.
+            MachineError: it failed.
+        """
+        return boot_image(self, Path(image), wishes)
 
     def contexts(self) -> list[dict[str, Any]]:
         """The docker contexts that Cove made, as JSON data, those of other ``COVE_HOME`` among them.

@@ -76,6 +76,7 @@ async def spawn(
     log: Path | None = None,
     stdout_pipe: bool = False,
     merge_stderr: bool = False,
+    terminal: int | None = None,
     pass_fds: Sequence[int] = (),
     cwd: Path | None = None,
     host_cpu: int | None = None,
@@ -88,6 +89,7 @@ async def spawn(
         name: what it is, for messages: "gvproxy".
         log: where its output goes (appended); with ``stdout_pipe`` only its stderr.
         stdout_pipe: read its output through :attr:`Child.stdout`.
+        terminal: what it reads and prints to: a descriptor of the caller's; its stderr goes to ``log``.
         merge_stderr: its stderr goes where its stdout goes, in order.
         pass_fds: descriptors it inherits.
         cwd: its folder.
@@ -102,7 +104,8 @@ async def spawn(
     try:
         with ruleset(confinement) as rules:
             process = await asyncio.create_subprocess_exec(
-                *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if stdout_pipe else output,
+                *argv, stdin=subprocess.DEVNULL if terminal is None else terminal,
+                stdout=subprocess.PIPE if stdout_pipe else output if terminal is None else terminal,
                 stderr=subprocess.STDOUT if merge_stderr else output, env=env, start_new_session=True,
                 pass_fds=pass_fds, cwd=cwd, preexec_fn=_before_exec(host_cpu, rules, confinement),
             )  # fmt: skip

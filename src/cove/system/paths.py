@@ -233,6 +233,11 @@ class Home:
         return self.root / "m"
 
     @property
+    def boots(self) -> Path:
+        """One folder per guest of ``cove boot`` that runs; the name is short because sockets lie in it."""
+        return self.root / "b"
+
+    @property
     def config(self) -> Path:
         """The user's settings (YAML), optional."""
         return self.root / "config.yml"

@@ -241,8 +241,23 @@ SHARE = Group(
     exclude=("uidmap",),
 )  # fmt: skip
 
+UEFI = Group(
+    name="uefi",
+    packages=("ovmf",),
+    programs=(),
+    # secure boot, other machines, and forms of the same that are not used
+    drop=(
+        "usr/share/OVMF/OVMF_CODE_4M.ms.fd", "usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+        "usr/share/OVMF/OVMF_CODE_4M.secboot.strictnx.fd", "usr/share/OVMF/OVMF_CODE_4M.snakeoil.fd",
+        "usr/share/OVMF/OVMF_VARS_4M.ms.fd", "usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd", "usr/share/ovmf",
+    ),
+)  # fmt: skip
+
+UEFI_ARM = Group(name="uefi-arm", packages=("qemu-efi-aarch64",), programs=())
+
 GROUPS: Mapping[str, Group] = {
-    group.name: group for group in (DOCKER, NET, UML, QEMU, QEMU_ARM, VZ, QEMU_UTILS, IMAGE, SHARE)
+    group.name: group
+    for group in (DOCKER, NET, UML, QEMU, QEMU_ARM, VZ, QEMU_UTILS, IMAGE, SHARE, UEFI, UEFI_ARM)
 }
 """Every group by its name."""
 

@@ -95,16 +95,24 @@ def _prepare(program: Program, scratch: Path, final: Path, architecture: str) ->
         raise ToolError(f"the packages of {program.name} hold no dynamic loader for {architecture}")
     if not program.patched:
         return "loader"
-    lib = library_folder(final, architecture)
+    patch(path, final, architecture)
+    return "patched"
+
+
+def patch(program: Path, root: Path, architecture: str) -> None:
+    """Write the loader and the libraries of the prefix ``root`` into a dynamic program.
+
+    Raises:
+        ToolError: it cannot be patched.
+    """
     run(
         [
-            str(_patchelf()), "--set-interpreter", str(loader(final, architecture)),
-            "--force-rpath", "--set-rpath", str(lib), str(path),
+            str(_patchelf()), "--set-interpreter", str(loader(root, architecture)),
+            "--force-rpath", "--set-rpath", str(library_folder(root, architecture)), str(program),
         ],
         doing=f"writing the loader's place into {program.name}",
         deadline=60,
     )  # fmt: skip
-    return "patched"
 
 
 def _patchelf() -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from cove.system.files import building, locked, read_json, remove_tree, write_js
 from cove.system.process import Command
 from cove.toolbox import prefix
 from cove.toolbox.groups import Group, group_of
-from cove.toolbox.launch import Form, argv
+from cove.toolbox.launch import Form, argv, interpreter
 from cove.toolbox.system import find
 
 
@@ -124,6 +125,21 @@ class Toolbox:
         if not program.wrapped:
             raise NotFoundError(f"there is no script for {name}")
         return self.root / prefix.WRAPPERS / name
+
+    def adopt(self, program: Path, into: Path) -> None:
+        """Make a copy of another dynamic program of Debian's that can be started here, with this group's libraries.
+
+        Args:
+            program: its file, which need not be executable.
+            into: the copy, for its owner alone.
+
+        Raises:
+            ToolError: it cannot be made to run.
+        """
+        shutil.copyfile(program, into)
+        into.chmod(0o700)
+        if self.root is not None and interpreter(into) is not None:
+            prefix.patch(into, self.root, self.architecture)
 
     @property
     def plugins(self) -> dict[str, Path]:

@@ -44,7 +44,7 @@ def qemu_command(
         *_shares(spec, runtime),
         *_small_devices(),
         *board.devices,
-        *_monitor(runtime),
+        *monitor(runtime),
     )
 
 
@@ -152,7 +152,8 @@ def _small_devices() -> list[str]:
     ]  # fmt: skip
 
 
-def _monitor(runtime: Runtime) -> list[str]:
+def monitor(runtime: Runtime) -> list[str]:
+    """The options for the guest's console, on stdin and stdout, and for QEMU's own monitor."""
     return [
         "-chardev", "stdio,id=console,signal=off",
         "-serial", "chardev:console",

@@ -67,7 +67,7 @@ def mconsole_socket(runtime: Runtime) -> Path:
 
 
 def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
-    place = partial(_place, runtime.folder)
+    place = partial(place_in, runtime.folder)
     return [
         f"mem={spec.memory // 1024}K",
         f"initrd={place(boot.initrd)}",
@@ -85,15 +85,19 @@ def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
         "noreboot",
         # without a second console there are no helper programs and terminals to open
         *("con=null", "con0=null,fd:1", "console=tty0"),
-        *_plain_words((boot.cmdline,)),
+        *plain_words((boot.cmdline,)),
         "panic=-1",
         *("cove.root=/dev/ubda", "cove.data=/dev/ubdb", "cove.settings=/dev/ubdc", "cove.net=vec0"),
-        *_plain_words(runtime.words),
+        *plain_words(runtime.words),
     ]
 
 
-def _place(folder: Path, path: Path) -> str:
-    """How the kernel, started in ``folder``, finds a file."""
+def place_in(folder: Path, path: Path) -> str:
+    """How the kernel, started in ``folder``, finds a file.
+
+    Raises:
+        UsageError: the name holds a character at which an option would end.
+    """
     name = str(path.relative_to(folder) if path.is_relative_to(folder) else path)
     if found := _UNSAFE.search(name):
         raise UsageError(
@@ -103,7 +107,7 @@ def _place(folder: Path, path: Path) -> str:
     return name
 
 
-def _plain_words(texts: tuple[str, ...]) -> list[str]:
+def plain_words(texts: tuple[str, ...]) -> list[str]:
     """The single words of these texts; the kernel splits them at spaces anyway."""
     words = [word for text in texts for word in text.split(" ") if word]
     for word in words:

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cove boot`: any image, on any driver, with its console in the terminal; no agent and no supervisor."""

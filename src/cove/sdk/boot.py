@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boot any image, as `linuxkit run` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from cove.sdk.installation import Installation
+
+
+class BootWishes(TypedDict, total=False):
+    """What can be asked of a boot; everything has a default.
+
+    Attributes:
+        driver: "auto", "uml" or "qemu".
+        accel: "auto", "kvm" or "tcg".
+        arch: "auto", "x86_64" or "aarch64".
+        cpus: virtual CPUs (1).
+        memory: bytes (1 GiB).
+        disks: further disks, each ``[file=]PATH[,size=1G][,format=qcow2]``.
+        publish: ports, each ``[ADDRESS:]HOST:GUEST[/tcp|udp]``.
+        network: whether it has a network card.
+        firmware: "auto", "bios" or "uefi".
+        format: of the image, if it is a disk, where its contents are not to tell.
+        initrd: goes with an image that is a kernel.
+        cmdline: replaces the kernel's command line.
+        state: folder for disks that are made; ``IMAGE-state`` by default.
+        reboot: whether a restart asked for by the guest restarts it.
+    """
+
+    driver: str
+    accel: str
+    arch: str
+    cpus: int
+    memory: int
+    disks: Sequence[str]
+    publish: Sequence[str]
+    network: bool
+    firmware: str
+    format: str | None
+    initrd: Path | None
+    cmdline: str | None
+    state: Path | None
+    reboot: bool
+
+
+def boot_image(installation: Installation, image: Path, wishes: BootWishes) -> int:
+    """Boot an image; see :meth:`cove.sdk.client.Client.boot`."""
+    from cove.machine.boot.run import boot
+    from cove.spec.boot import BootRequest, disk_format, parse_disk, parse_publish
+
+    plain = {key: value for key, value in wishes.items() if key not in ("disks", "publish", "format")}
+    request = BootRequest(
+        image=image,
+        disks=tuple(parse_disk(text) for text in wishes.get("disks", ())),
+        publish=tuple(parse_publish(text) for text in wishes.get("publish", ())),
+        format=disk_format(wishes.get("format")),
+        **plain,  # type: ignore[arg-type]  # a TypedDict that lost keys is a plain one
+    )
+    return boot(request, installation.workshop())
