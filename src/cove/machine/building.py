@@ -11,7 +11,7 @@ from cove.events import Report
 from cove.image.oci.layout import Layout
 from cove.image.oci.model import ImageSource, Platform, Root
 from cove.image.oci.reference import Reference
-from cove.machine.contents import content_store, puller
+from cove.image.oci.store import ContentStore
 from cove.system.paths import Home
 
 
@@ -32,7 +32,7 @@ def image_sources(
     """
     sources: list[ImageSource] = [Layout(path) for path in layouts]
     if not pull:
-        sources.append(content_store(home))
+        sources.append(ContentStore(home.content))
     if not offline:
         sources.append(_Registries(home, report))
     return sources
@@ -46,6 +46,8 @@ class _Registries:
 
     def find(self, reference: Reference, platforms: Sequence[Platform]) -> Root:
         """Pull the image into the store."""
+        from cove.machine.contents import puller
+
         try:
             return puller(self._home, self._report).pull(reference, platforms)
         except CoveError as error:

@@ -15,12 +15,11 @@ from cove.errors import OfflineError, UsageError
 from cove.events import Report
 from cove.host.docker_config import user_folder
 from cove.image.oci.layout import Layout
-from cove.image.oci.model import Platform
+from cove.image.oci.model import Platform, docker_architecture
 from cove.image.oci.reference import Reference, parse_reference
 from cove.image.oci.store import ContentStore
 from cove.image.oci.transfer import import_docker_archive, import_layout, is_layout, unpacked
 from cove.machine.config import load_config
-from cove.machine.versions import docker_architecture
 from cove.system.paths import Home
 from cove.system.process import run
 

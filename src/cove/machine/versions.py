@@ -8,6 +8,7 @@ from typing import Any
 
 from cove.host.engine import Engine
 from cove.image.guest_image import GuestImage
+from cove.image.oci.model import docker_architecture
 from cove.machine.store import Machine
 from cove.system.paths import Home
 from cove.version import __version__
@@ -44,8 +45,3 @@ def _server(machine: Machine, home: Home) -> dict[str, Any]:
         "kernel": engine["KernelVersion"],
         "kernel_package": f"{package.name} {package.version}",
     }
-
-
-def docker_architecture(machine: str) -> str:
-    """Go's name of a processor that ``uname -m`` names: "amd64", "arm64"."""
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,10 +73,9 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
         CoveError: the image cannot be built; nothing was written then.
     """
     from cove.image.formats.names import choose_formats
-    from cove.image.oci.model import Platform
+    from cove.image.oci.model import Platform, docker_architecture
     from cove.image.produce import Order, produce
     from cove.machine.building import image_sources
-    from cove.machine.contents import host_platform
 
     formats = choose_formats(options.formats, output=options.output)
     if options.output and (options.name or options.folder):
@@ -83,7 +83,7 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
     config = read_config(files)
     order = Order(
         config=config,
-        platform=Platform(architecture=options.architecture) if options.architecture else host_platform(),
+        platform=Platform(architecture=options.architecture or docker_architecture(platform.machine())),
         formats=formats,
         folder=options.folder or Path(),
         name=options.name or default_name(files[-1]),

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compress on all processors: one gzip member made of blocks, each with the window of the one before (as pigz).
 
-The bytes do not depend on how many threads there are. Formats: RFC 1951, RFC 1952.
+The bytes do not depend on how many threads there are, nor on the zlib of the host: the compressor is ISA-L, which
+is locked with the other dependencies and treats all x86_64 processors since 2008 alike. It is several times as fast
+as zlib at the same size. Formats: RFC 1951, RFC 1952.
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, Protocol
 
+from isal import isal_zlib
+
 BLOCK = 1 << 20
-LEVEL = 4
-"""As good as makes no difference to the time that a kernel needs to unpack it."""
+LEVEL = 2
+"""Of ISA-L, whose levels are 0 to 3; as small as zlib's level 1 to 3."""
 
 _WINDOW = 1 << 15
+_PIECE = 1 << 16
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time, unknown system
 
 
@@ -35,7 +39,7 @@ class GzipWriter:
 
     Args:
         out: where to; stays open.
-        level: zlib's, 1 to 9.
+        level: ISA-L's, 0 to 3.
         threads: how many blocks are compressed at once; by default the number of processors.
     """
 
@@ -86,7 +90,8 @@ class GzipWriter:
 
 
 def _deflate(block: bytes, window: bytes, level: int, last: bool) -> bytes:
-    options: dict[str, bytes] = {"zdict": window} if window else {}
-    make: Callable[..., zlib._Compress] = zlib.compressobj
-    packer = make(level, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY, **options)
-    return packer.compress(block) + packer.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+    arguments = (level, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY)
+    packer = isal_zlib.compressobj(*arguments, window) if window else isal_zlib.compressobj(*arguments)
+    # in one piece of more than 64 KiB ISA-L finds only a part of what repeats
+    parts = [packer.compress(block[at : at + _PIECE]) for at in range(0, len(block), _PIECE)]
+    return b"".join(parts) + packer.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_SYNC_FLUSH)

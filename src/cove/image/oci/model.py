@@ -51,6 +51,11 @@ class Platform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
+def docker_architecture(machine: str) -> str:
+    """Go's name of a processor that ``uname -m`` names: "amd64", "arm64"."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
 def parse_platform(text: str) -> Platform:
     """``linux/amd64``, ``linux/arm64/v8``, or an architecture alone.
 

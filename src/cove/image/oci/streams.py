@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
+
+from isal import isal_zlib
 
 from cove.errors import ArchiveError, IntegrityError
 from cove.image.oci.model import Blobs, Descriptor
@@ -20,6 +21,7 @@ from cove.image.oci.model import Blobs, Descriptor
 BUFFER = 1 << 20
 """Bytes that are read, decompressed and hashed at a time."""
 
+_BAD_DATA = cast("type[Exception]", isal_zlib.error)  # its type says that it is an exception, not a class
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -171,7 +173,7 @@ def decompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _inflated(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(wbits=31)
+    inflater = isal_zlib.decompressobj(wbits=31)
     data = first
     try:
         while data or (data := next(chunks, b"")):
@@ -179,7 +181,7 @@ def _inflated(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
                 if not data.strip(b"\0"):  # padding after the last member, as gzip(1) takes it
                     data = b""
                     continue
-                inflater = zlib.decompressobj(wbits=31)
+                inflater = isal_zlib.decompressobj(wbits=31)
             yield inflater.decompress(data, BUFFER)
             data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
         while not inflater.eof:
@@ -187,7 +189,7 @@ def _inflated(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
             if not rest:
                 break
             yield rest
-    except zlib.error as error:
+    except _BAD_DATA as error:
         raise _damaged(str(error)) from error
     if not inflater.eof:
         raise _damaged("the data end too early")

@@ -30,4 +30,4 @@ def test_the_bytes_depend_neither_on_threads_nor_on_pieces() -> None:
     results = {packed(data, piece=piece, threads=threads) for piece in (999, 3 << 20) for threads in (1, 4)}
     assert len(results) == 1
     # a window reaches over blocks: what repeats is found again
-    assert len(results.pop()) < len(data) // 50
+    assert len(results.pop()) < len(data) // 30
