@@ -53,9 +53,14 @@ class Agent:
         ]  # fmt: skip
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(lambda: self.process.poll() is not None or self.stages(), "the agent to listen")
-        assert self.process.poll() is None, self.log.read_text()
-        until(self._watches, "the agent to watch for the engine")
+        try:
+            until(lambda: self.process.poll() is not None or self.stages(), "the agent to listen")
+            assert self.process.poll() is None, self.log.read_text()
+            until(self._watches, "the agent to watch for the engine")
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     @property
     def address(self) -> str:
@@ -83,7 +88,10 @@ class Agent:
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(WAIT) == 0, self.log.read_text()
+        try:
+            assert self.process.wait(WAIT) == 0, self.log.read_text()
+        finally:
+            self.process.kill()
 
 
 class UnixServer:
