@@ -54,3 +54,21 @@ def test_containers_of_another_architecture_run_where_it_was_asked_for(uml: Mach
 def test_kernel_modules_come_when_they_are_wanted(machine: Machine) -> None:
     machine.shell("sh", "-c", "mount -t iso9660 none /mnt", code=None)
     assert b"iso9660" in machine.shell("cat", "/proc/filesystems").stdout
+
+
+def test_qemu_shares_folders_by_itself_as_on_a_mac(home: Home, tmp_path: Path) -> None:
+    """The machine that a Mac with Apple silicon gets from QEMU, word for word but for the accelerator."""
+    (tmp_path / "rw").mkdir()
+    (tmp_path / "ro").mkdir()
+    (tmp_path / "ro/file").write_text("from the host")
+    mounts = ["--mount-none", "--mount", str(tmp_path / "rw"), "--mount", f"{tmp_path / 'ro'}:ro"]
+    home.cove("create", "--arch", "aarch64", "--mount-type", "9p", *mounts, "--start", deadline=900)
+    machine = home.machine()
+    assert set(machine.processes()) == {"supervisor", "gvproxy", "vmm"}
+    volumes = ["-v", f"{tmp_path / 'rw'}:/rw", "-v", f"{tmp_path / 'ro'}:/ro"]
+    script = (
+        "cat /ro/file; echo from the guest > /rw/file; ln -s file /rw/link; touch /ro/file || echo refused"
+    )
+    assert machine.sh(script, *volumes) == "from the hostrefused\n"
+    assert (tmp_path / "rw/link").read_text() == "from the guest\n"
+    assert (tmp_path / "rw/link").readlink() == Path("file")

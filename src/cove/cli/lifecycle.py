@@ -35,10 +35,14 @@ REGISTRY_MIRROR = click.option(
 @click.command()
 @NAME
 @click.option(
-    "--driver", default="auto", show_default=True, metavar="auto|uml|qemu", help="Who runs its kernel."
+    "--driver", default="auto", show_default=True, metavar="auto|vz|uml|qemu", help="Who runs its kernel."
 )
 @click.option(
-    "--accel", default="auto", show_default=True, metavar="auto|kvm|tcg", help="What executes it under qemu."
+    "--accel",
+    default="auto",
+    show_default=True,
+    metavar="auto|kvm|hvf|tcg",
+    help="What executes it under qemu.",
 )
 @click.option(
     "--arch",
@@ -58,6 +62,13 @@ REGISTRY_MIRROR = click.option(
     multiple=True,
     metavar="PATH[:ro]",
     help="Share this folder too, beside your home; repeatable.",
+)
+@click.option(
+    "--mount-type",
+    default="auto",
+    show_default=True,
+    metavar="auto|virtiofs|9p",
+    help="How folders get into the guest; 9p is for qemu alone.",
 )
 @click.option("--mount-none", is_flag=True, help="Share nothing but what --mount names, not even your home.")
 @click.option(
@@ -85,6 +96,7 @@ def create(
     memory: str | None,
     disk: str | None,
     mounts: tuple[str, ...],
+    mount_type: str,
     mount_none: bool,
     file_events: bool,
     binfmt: bool,
@@ -103,6 +115,7 @@ def create(
         memory=parse_size(memory, default_unit="g") if memory else None,
         disk=parse_size(disk, default_unit="g") if disk else None,
         mounts=mounts,
+        mount_type=mount_type,
         mount_none=mount_none,
         file_events=file_events,
         binfmt=binfmt,

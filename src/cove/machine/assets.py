@@ -45,7 +45,12 @@ KERNELS: Mapping[tuple[Driver, Architecture], tuple[str, ...]] = {
 
 def recipe_names(spec: MachineSpec) -> tuple[str, ...]:
     """The recipes in :data:`RECIPES` of a machine's guest, in the order in which they are merged."""
-    return ("cove.yml", *KERNELS[spec.driver, spec.architecture], *(["binfmt.yml"] if spec.binfmt else []))
+    return (
+        "cove.yml",
+        *KERNELS[spec.driver, spec.architecture],
+        *([f"kernel-9p-{DEBIAN_NAMES[spec.architecture]}.yml"] if spec.mount_type == "9p" else []),
+        *(["binfmt.yml"] if spec.binfmt else []),
+    )
 
 
 @dataclass

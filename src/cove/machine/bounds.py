@@ -35,7 +35,15 @@ def vmm_bounds(plan: LaunchPlan, paths: MachinePaths, command: Command, memory: 
         *plan.firmware,
         Path("/proc"),
     )
-    return Confinement(read=read, write=(boot.data, paths.vm_dir, memory, *DEVICES))
+    write = (boot.data, paths.vm_dir, memory, *DEVICES)
+    if plan.spec.mount_type != "9p":
+        return Confinement(read=read, write=write)
+    # QEMU serves the folders itself: without Cove's own files in them, but for its link to gvproxy
+    return Confinement(
+        read=(*read, paths.network_socket, *(Path(one.path) for one in plan.spec.shares if not one.writable)),
+        write=(*write, *(Path(one.path) for one in plan.spec.shares if one.writable)),
+        hide=tuple(plan.hidden.values()),
+    )
 
 
 def network_bounds(plan: LaunchPlan, paths: MachinePaths) -> Confinement:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -139,10 +140,13 @@ class Crew:
             words=(
                 f"cove.hostname={self._paths.name}",
                 f"cove.ports={first}-{last}",
-                *kernel_words(self._plan.spec.shares, self._plan.hidden),
+                *kernel_words(
+                    self._plan.spec.shares, self._plan.hidden, mount_type=self._plan.spec.mount_type
+                ),
             ),
             shares=tuple(share.socket_path for share in self._shares),
             firmware=self._plan.firmware,
             mtu=MTU,
             host_cpu=self._plan.host_cpu,
+            seccomp=sys.platform == "linux",
         )

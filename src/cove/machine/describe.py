@@ -40,6 +40,7 @@ def describe(machine: Machine) -> dict[str, Any]:
             "insecure": list(spec.registries.insecure),
             "mirrors": list(spec.registries.mirrors),
         },
+        "mount_type": spec.mount_type,
         "image": machine.image,
         "docker_host": f"unix://{paths.docker_socket}",
         "folder": str(paths.root),

@@ -124,7 +124,7 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
     driver = driver_named(spec.driver)
     tools: dict[str, Command] = {}
     firmware: list[Path] = []
-    for group in (*driver.needs(spec), "net", *(["share"] if spec.shares else [])):
+    for group in (*driver.needs(spec), "net", *(["share"] if spec.share_daemons else [])):
         toolbox = workshop.toolbox(group)
         tools |= {program.name: toolbox.command(program.name) for program in toolbox.group.programs}
         firmware += toolbox.firmware

@@ -107,7 +107,7 @@ def _share_daemons(plan: LaunchPlan, paths: MachinePaths) -> list[ShareDaemon]:
             log=paths.share_log,
             confinement=share_bounds(plan, share),
         )
-        for number, share in enumerate(plan.spec.shares)
+        for number, share in enumerate(plan.spec.shares if plan.spec.share_daemons else ())
     ]
 
 
@@ -117,10 +117,10 @@ def _share_companions(
     def processes() -> list[Identity]:
         return [share.identity for share in shares if share.identity is not None]
 
-    if not shares:
-        return []
-    found: list[Companion] = [ShareKeeper(paths.agent_socket, processes, most_files())]
-    if plan.spec.file_events and sys.platform == "linux":
+    found: list[Companion] = []
+    if shares:
+        found.append(ShareKeeper(paths.agent_socket, processes, most_files()))
+    if plan.spec.shares and plan.spec.file_events and sys.platform == "linux":
         found.append(FileEvents(engine, paths.agent_socket, plan.spec.shares, plan.hidden))
     return found
 

@@ -17,13 +17,14 @@ class Resources(TypedDict, total=False):
     """What a machine has; what is left out is chosen for this host.
 
     Args:
-        driver: "auto", "uml" or "qemu".
-        accel: "auto", "kvm" or "tcg".
+        driver: "auto", "vz", "uml" or "qemu".
+        accel: "auto", "kvm", "hvf" or "tcg".
         arch: "auto", "x86_64" or "aarch64", of kernel and engine.
         cpus: virtual CPUs.
         memory: bytes.
         disk: bytes of the sparse data disk.
         file_events: whether changes on the host wake what watches files in containers.
+        mount_type: "auto", "virtiofs" or "9p": how folders get into the guest.
         binfmt: whether programs of other architectures run in containers, emulated.
     """
 
@@ -34,6 +35,7 @@ class Resources(TypedDict, total=False):
     memory: int | None
     disk: int | None
     file_events: bool
+    mount_type: str
     binfmt: bool
 
 

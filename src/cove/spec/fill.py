@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from cove.errors import UsageError
-from cove.spec.choice import choose_driver
+from cove.spec.choice import Choice, choose_driver
 from cove.spec.facts import HostFacts
 from cove.spec.mac import most_memory
-from cove.spec.machine import LEAST_DISK, LEAST_MEMORY, MachineRequest, MachineSpec
+from cove.spec.machine import LEAST_DISK, LEAST_MEMORY, MOUNT_TYPES, MachineRequest, MachineSpec, MountType
 from cove.units import GIB, MIB, format_size
 
 DEFAULT_MEMORY = 2 * GIB
@@ -54,9 +54,34 @@ def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
         file_events=request.file_events,
         registries=request.registries,
         binfmt=request.binfmt,
+        mount_type=_mount_type(request, choice, facts),
     )
     check(spec, facts)
     return spec, choice.reason
+
+
+def _mount_type(request: MachineRequest, choice: Choice, facts: HostFacts) -> MountType:
+    """How folders get into the guest.
+
+    Raises:
+        UsageError: there is no such way, or not with this driver on this host.
+    """
+    # virtiofsd is a Linux program, and QEMU takes no such helper on macOS
+    qemu_on_mac = choice.driver == "qemu" and facts.system == "darwin"
+    if request.mount_type == "auto":
+        return "9p" if qemu_on_mac else "virtiofs"
+    for known in MOUNT_TYPES:
+        if request.mount_type == known:
+            break
+    else:
+        raise UsageError(
+            f"there is no mount type {request.mount_type!r}",
+            hint=f"Use one of auto, {', '.join(MOUNT_TYPES)}.",
+        )
+    if (known == "9p" and choice.driver != "qemu") or (known == "virtiofs" and qemu_on_mac):
+        where = f"the driver {choice.driver}" + (" on macOS" if qemu_on_mac else "")
+        raise UsageError(f"{where} cannot mount folders by {known}", hint="Leave --mount-type out.")
+    return known
 
 
 def check(spec: MachineSpec, facts: HostFacts) -> None:

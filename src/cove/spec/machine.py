@@ -29,10 +29,12 @@ LEAST_DISK = GIB
 Driver = Literal["uml", "qemu", "vz"]
 Accel = Literal["none", "kvm", "tcg", "hvf"]
 Architecture = Literal["x86_64", "aarch64"]
+MountType = Literal["virtiofs", "9p"]
 
 DRIVERS: tuple[Driver, ...] = ("uml", "qemu", "vz")
 ACCELS: tuple[Accel, ...] = ("none", "kvm", "tcg", "hvf")
 ARCHITECTURES: tuple[Architecture, ...] = ("x86_64", "aarch64")
+MOUNT_TYPES: tuple[MountType, ...] = ("virtiofs", "9p")
 
 DEBIAN_NAMES: Mapping[Architecture, str] = {"x86_64": "amd64", "aarch64": "arm64"}
 """What Debian and Docker call each architecture."""
@@ -66,6 +68,7 @@ class MachineRequest:
         file_events: whether changes on the host wake what watches files in containers.
         binfmt: whether programs of other architectures run in containers, emulated.
         registries: how its engine treats some registries.
+        mount_type: "auto", or how folders get into the guest.
     """
 
     name: str
@@ -79,6 +82,7 @@ class MachineRequest:
     file_events: bool = True
     binfmt: bool = False
     registries: Registries = NO_REGISTRIES
+    mount_type: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,7 @@ class MachineSpec:
         file_events: whether changes on the host wake what watches files in containers.
         binfmt: whether programs of other architectures run in containers, emulated.
         registries: how its engine treats some registries.
+        mount_type: how folders get into the guest: "virtiofs", or "9p" which QEMU does itself.
     """
 
     name: str
@@ -110,6 +115,12 @@ class MachineSpec:
     file_events: bool = True
     binfmt: bool = False
     registries: Registries = NO_REGISTRIES
+    mount_type: MountType = "virtiofs"
+
+    @property
+    def share_daemons(self) -> bool:
+        """Whether each shared folder has a process of its own that serves it; vz and 9p do it in the VMM."""
+        return bool(self.shares) and self.driver != "vz" and self.mount_type == "virtiofs"
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -135,6 +146,7 @@ class MachineSpec:
             file_events=fields.take("file_events", bool, default=True),
             binfmt=fields.take("binfmt", bool, default=False),
             registries=fields.read("registries", read_recorded, default={"insecure": [], "mirrors": []}),
+            mount_type=fields.choice("mount_type", MOUNT_TYPES, default="virtiofs"),
         )
         fields.done()
         return spec

@@ -91,15 +91,21 @@ def tag(index: int) -> str:
     return f"cove{index}"
 
 
-def kernel_words(shares: Sequence[Share], hidden: Iterable[str]) -> tuple[str, ...]:
+def kernel_words(
+    shares: Sequence[Share], hidden: Iterable[str], *, mount_type: str = "virtiofs"
+) -> tuple[str, ...]:
     """What the guest is told on its kernel's command line: ``cove.share=TAG:MODE:PATH``, ``cove.hide=PATH``.
+
+    And ``cove.mount=9p`` where the shares are none of virtiofs.
 
     Args:
         shares: in the order of their tags, which is the order to mount them in.
         hidden: folders in the shares to lay something empty over.
+        mount_type: how they are mounted.
     """
     mounts = [f"cove.share={tag(i)}:{one.mode}:{escape(one.path)}" for i, one in enumerate(shares)]
-    return (*mounts, *(f"cove.hide={escape(path)}" for path in hidden))
+    way = [f"cove.mount={mount_type}"] if mounts and mount_type != "virtiofs" else []
+    return (*way, *mounts, *(f"cove.hide={escape(path)}" for path in hidden))
 
 
 def escape(path: str) -> str:

@@ -71,6 +71,7 @@ class Runtime:
         host_cpu: the host's processor that the VMM is bound to; None lets it use all.
         confinement: the files that the VMM may use.
         shares: the vhost-user sockets of the share daemons, in the order of their tags ("cove0"...).
+        seccomp: whether the host's kernel is Linux, where QEMU can give up system calls.
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class Runtime:
     host_cpu: int | None = None
     confinement: Confinement | None = None
     shares: tuple[Path, ...] = ()
+    seccomp: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,12 @@ Q35 = Board(
     # no disk or mouse ports that nothing is plugged into: the guest's kernel would look for them
     machine="q35,vmport=off,usb=off,sata=off,smbus=off",
     console="ttyS0",
-    cpus={"tcg": (*_TCG, "-cpu", "max"), "kvm": ("-accel", "kvm", "-cpu", "host")},
+    cpus={
+        "tcg": (*_TCG, "-cpu", "max"),
+        "kvm": ("-accel", "kvm", "-cpu", "host"),
+        # these two are said to be there and fail in the guest (lima#1485)
+        "hvf": ("-accel", "hvf", "-cpu", "host,-avx512vl,-pdpe1gb"),
+    },
     # a busy host delays the emulated timer enough for the kernel's self-test to give up (a panic)
     kernel_words={"tcg": ("no_timer_check",)},
     # tells the guest's random generator that it was cloned
@@ -75,6 +80,8 @@ VIRT = Board(
         # Arm's own way to sign pointers costs half of all time when it is emulated; any other will do
         "tcg": (*_TCG, "-cpu", "max,pauth-impdef=on"),
         "kvm": ("-accel", "kvm", "-cpu", "host"),
+        # QEMU 10 and later know no other model there
+        "hvf": ("-accel", "hvf", "-cpu", "host"),
     },
     kernel_words={},
     # ctrl-alt-del is the power button, and this machine has no keyboard of its own

@@ -20,7 +20,7 @@ class Qemu:
 
     name: Driver = "qemu"
     capabilities = Capabilities(
-        accels=("kvm", "tcg"), smp=True, power_button=True, balloon=True, grow_disk=True
+        accels=("kvm", "hvf", "tcg"), smp=True, power_button=True, balloon=True, grow_disk=True
     )
 
     def needs(self, spec: MachineSpec) -> tuple[str, ...]:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from cove.errors import ToolError, UsageError
 from cove.spec.machine import MachineSpec
-from cove.spec.shares import tag
+from cove.spec.shares import Share, tag
 from cove.system.process import Command
 from cove.vmm.base import BootFiles, Runtime, unsupported
 from cove.vmm.boards import BOARDS, Board
+
+_SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 
 DATA_NODE = "data"
 """The block node of the data disk, for QEMU's monitor."""
@@ -33,7 +35,7 @@ def qemu_command(
     """
     board = BOARDS[spec.architecture]
     if spec.accel not in board.cpus:
-        raise unsupported("qemu", f"use the accelerator {spec.accel}", hint="Use --accel kvm or --accel tcg.")
+        raise unsupported("qemu", f"use the accelerator {spec.accel}", hint="Use --accel kvm, hvf or tcg.")
     if board.program not in tools:
         raise ToolError(f"{board.program} is not in the toolbox")
     return tools[board.program].with_args(
@@ -65,7 +67,7 @@ def _machine(spec: MachineSpec, runtime: Runtime, board: Board) -> list[str]:
     return [
         "-name", escape(f"cove-{spec.name}"),
         # first, so that the rest is parsed under it: no fork, no exec, no new privileges
-        "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        *(_SANDBOX if runtime.seccomp else ()),
         *firmware,
         "-nodefaults", "-no-user-config", "-display", "none",
         # a reboot ends QEMU: the supervisor starts it again with fresh parts
@@ -129,6 +131,8 @@ def _network(runtime: Runtime) -> list[str]:
 
 
 def _shares(spec: MachineSpec, runtime: Runtime) -> list[str]:
+    if spec.mount_type == "9p":
+        return [word for index, share in enumerate(spec.shares) for word in _plan9(index, share)]
     if not runtime.shares:
         return []
     # the daemons work in the guest's memory itself
@@ -142,6 +146,20 @@ def _shares(spec: MachineSpec, runtime: Runtime) -> list[str]:
             "-device", f"vhost-user-fs-pci,chardev=share{index},tag={tag(index)},queue-size=1024",
         ]  # fmt: skip
     return words
+
+
+def _plan9(index: int, share: Share) -> list[str]:
+    """A folder that QEMU serves itself: files belong to whoever runs QEMU, and a change of owner is not kept.
+
+    The other security models keep owners, but break symlinks (lima's experience).
+    """
+    mode = "" if share.writable else ",readonly=on"
+    return [
+        "-fsdev",
+        # files on other file systems below it get inode numbers that differ from all others
+        f"local,id=share{index},path={escape(share.path)},security_model=none,multidevs=remap{mode}",
+        "-device", f"virtio-9p-pci,fsdev=share{index},mount_tag={tag(index)}",
+    ]  # fmt: skip
 
 
 def _small_devices() -> list[str]:

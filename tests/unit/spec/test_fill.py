@@ -15,6 +15,7 @@ from cove.errors import UsageError
 from cove.spec.facts import HostFacts
 from cove.spec.fill import DEFAULT_DISK, fill
 from cove.spec.machine import MachineRequest, MachineSpec
+from cove.spec.shares import Share
 from cove.units import GIB, MIB
 
 HOST = HostFacts(
@@ -88,3 +89,49 @@ def test_an_old_macos_is_not_taken_down_by_a_large_guest() -> None:
         fill(MachineRequest(name="m", memory=4 * GIB), mac)
     assert "more than 3.0 GiB" in str(caught.value.details)
     fill(MachineRequest(name="m", memory=4 * GIB), dataclasses.replace(mac, os_version="12.4"))
+
+
+MAC = HostFacts.from_dict(
+    json.loads((Path(__file__).parents[2] / "hosts/macbook-m1-macos14.json").read_text())
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "request_", "mount_type", "daemons"),
+    [
+        (HOST, MachineRequest(name="m", shares=(Share(path="/a"),)), "virtiofs", True),
+        (HOST, MachineRequest(name="m"), "virtiofs", False),
+        (
+            HOST,
+            MachineRequest(name="m", driver="qemu", mount_type="9p", shares=(Share(path="/a"),)),
+            "9p",
+            False,
+        ),
+        (MAC, MachineRequest(name="m", shares=(Share(path="/a"),)), "virtiofs", False),
+        (MAC, MachineRequest(name="m", driver="qemu", shares=(Share(path="/a"),)), "9p", False),
+    ],
+)
+def test_how_folders_get_into_the_guest(
+    facts: HostFacts, request_: MachineRequest, mount_type: str, daemons: bool
+) -> None:
+    spec, _ = fill(request_, facts)
+    assert (spec.mount_type, spec.share_daemons) == (mount_type, daemons)
+
+
+@pytest.mark.parametrize(
+    ("facts", "request_", "message"),
+    [
+        (HOST, MachineRequest(name="m", mount_type="9p"), "the driver uml cannot mount folders by 9p"),
+        (MAC, MachineRequest(name="m", mount_type="9p"), "the driver vz cannot mount folders by 9p"),
+        (
+            MAC,
+            MachineRequest(name="m", driver="qemu", mount_type="virtiofs"),
+            "the driver qemu on macOS cannot mount folders by virtiofs",
+        ),
+        (HOST, MachineRequest(name="m", mount_type="nfs"), "there is no mount type 'nfs'"),
+    ],
+)
+def test_ways_that_do_not_exist_are_refused(facts: HostFacts, request_: MachineRequest, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        fill(request_, facts)
+    assert caught.value.message == message

@@ -14,6 +14,7 @@ from cove.spec.machine import (
     DRIVERS,
     LEAST_DISK,
     LEAST_MEMORY,
+    MOUNT_TYPES,
     MachineSpec,
     architecture_named,
 )
@@ -32,6 +33,8 @@ SPEC = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2*
         memory=st.integers(min_value=LEAST_MEMORY),
         disk=st.integers(min_value=LEAST_DISK),
         architecture=st.sampled_from(ARCHITECTURES),
+        binfmt=st.booleans(),
+        mount_type=st.sampled_from(MOUNT_TYPES),
         shares=st.sampled_from([(), (Share(path="/a", writable=False), Share(path="/a/b"))]),
     )
 )

@@ -67,6 +67,8 @@ def test_kernel_words() -> None:
         "cove.share=cove1:ro:/%303%251%072%045%052",
         "cove.hide=/home/John%040Doe/.cove",
     )
+    assert kernel_words(shares[:1], [], mount_type="9p")[0] == "cove.mount=9p"
+    assert kernel_words([], [], mount_type="9p") == ()
 
 
 @given(_PATHS)

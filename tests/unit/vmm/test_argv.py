@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.errors import CoveError, UsageError
-from cove.spec.machine import MachineSpec
+from cove.spec.machine import Architecture, MachineSpec
+from cove.spec.shares import Share
 from cove.system.process import Command
 from cove.units import GIB, MIB
 from cove.vmm.base import BootFiles, Runtime, Vmm
+from cove.vmm.boards import BOARDS
 from cove.vmm.qemu import Qemu
 from cove.vmm.qemu_argv import escape
 from cove.vmm.uml import Uml
@@ -25,6 +27,9 @@ DRIVERS: dict[str, Vmm] = {"uml": Uml(), "qemu": Qemu()}
 UML = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2 * GIB, disk=64 * GIB)
 TCG = dataclasses.replace(UML, driver="qemu", accel="tcg", cpus=2)
 KVM = dataclasses.replace(TCG, accel="kvm", cpus=4, memory=512 * MIB)
+NINE_P = dataclasses.replace(
+    TCG, mount_type="9p", shares=(Share(path="/home/a,b"), Share(path="/mnt/x", writable=False))
+)
 ARM = dataclasses.replace(TCG, architecture="aarch64")
 BOOT = BootFiles(
     kernel=Path("/i/kernel"),
@@ -43,6 +48,7 @@ RUNTIME = Runtime(
     memory_dir=Path("/dev/shm"),
     words=("cove.hostname=default",),
 )
+ON_MAC = dataclasses.replace(RUNTIME, seccomp=False)
 SHARES = (Path("/m/fs/0.sock"), Path("/m/fs/1.sock"))
 TOOLS = {
     "qemu-system-x86_64": Command(
@@ -80,6 +86,13 @@ CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
         KVM,
         BOOT,
         dataclasses.replace(RUNTIME, firmware=(Path("/t/qemu"), Path("/t/seabios"))),
+    ),
+    "qemu_argv/9p": (NINE_P, BOOT, RUNTIME),
+    "qemu_argv/x86_64_hvf": (dataclasses.replace(NINE_P, accel="hvf"), BOOT, ON_MAC),
+    "qemu_argv/aarch64_hvf": (
+        dataclasses.replace(NINE_P, accel="hvf", architecture="aarch64"),
+        BOOT,
+        ON_MAC,
     ),
     "qemu_argv/aarch64_tcg": (ARM, BOOT, RUNTIME),
     "qemu_argv/aarch64_kvm": (dataclasses.replace(ARM, accel="kvm"), BOOT, RUNTIME),
@@ -138,3 +151,18 @@ def test_the_management_console_lies_in_the_machines_folder() -> None:
 
 def _one_line(word: str) -> str:
     return word.replace("\n", "\\n")
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_under_hvf_all_is_as_in_the_emulation_but_the_processor(architecture: Architecture) -> None:
+    """So that what runs here under tcg proves the rest of what a Mac is given."""
+    hvf = dataclasses.replace(NINE_P, accel="hvf", architecture=architecture)
+    words = DRIVERS["qemu"].command(hvf, BOOT, ON_MAC, TOOLS).argv
+    emulated = DRIVERS["qemu"].command(dataclasses.replace(hvf, accel="tcg"), BOOT, RUNTIME, TOOLS).argv
+    board = BOARDS[architecture]
+    for one in board.kernel_words.get("tcg", ()):
+        emulated = tuple(word.replace(f" {one}", "") for word in emulated)
+    there = emulated.index("-sandbox")
+    without = (*emulated[:there], *emulated[there + 2 :])
+    at = without.index("-accel")
+    assert words == (*without[:at], *board.cpus["hvf"], *without[at + len(board.cpus["tcg"]) :])
