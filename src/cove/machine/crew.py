@@ -83,6 +83,7 @@ class Crew:
         await self._network.start()
         await self._network.expose_unix(self._paths.relay_socket, RELAY_PORT)
         await self._network.expose_unix(self._paths.agent_socket, CONTROL_PORT)
+        self._network.seal()  # before any guest can speak to it
         for share in self._shares:
             await share.start()
 
@@ -94,6 +95,11 @@ class Crew:
         bounds = vmm_bounds(self._plan, self._paths, command, runtime.memory_dir)
         log.info("starting %s", " ".join(command.argv))
         self.vm = await self._driver.start(command, replace(runtime, confinement=bounds), on_console)
+
+    def seal(self) -> None:
+        """The guest has booted and is about to run what nobody has checked: its VMM gets no more than it has."""
+        if self.vm is not None:
+            self.vm.seal()
 
     async def first_end(self) -> str:
         """Wait until the VMM, gvproxy or a share daemon ends; returns why, for people."""

@@ -30,6 +30,9 @@ from cove.vmm.base import Vm, Vmm
 
 log = logging.getLogger("cove.supervisor")
 
+_CONNECTED = "network"
+"""The stage at which a VMM has opened all that it opens; nothing but the image's own programs ran until then."""
+
 _AT_ONCE = 0.05
 _LAST_STEP = 10.0
 """Seconds from a guest's last word, that all is flushed, to the end of its VMM."""
@@ -138,6 +141,8 @@ class Supervisor:
             self.journal.begin(stage.name, stage.label)
             await self._watched.reach(stage, self._crew.first_end)
             self.journal.end()
+            if stage.name == _CONNECTED:
+                self._crew.seal()  # before the first container
         if self._before_running is not None:
             await self._before_running()
         self._enter(State.RUNNING, "")

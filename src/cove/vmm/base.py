@@ -143,6 +143,12 @@ class Vm(Protocol):
     async def wait(self) -> Exit:
         """Wait for the end, by whatever cause; may be awaited by several tasks and again after the end."""
 
+    def seal(self) -> None:
+        """Refuse the VMM what it needs to start only: its guest is about to run what nobody has checked.
+
+        What that is stands in the rules of :attr:`Runtime.confinement`.
+        """
+
     async def power_button(self) -> None:
         """Ask the guest to shut down, without its network or agent; returns when it was asked.
 

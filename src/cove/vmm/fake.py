@@ -76,6 +76,7 @@ class FakeVm:
     def __init__(
         self, driver: Fake, console: Console, stages: tuple[str, ...], exit_code: int | None
     ) -> None:
+        self.sealed = False
         self._driver = driver
         self._console = console
         self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -90,6 +91,10 @@ class FakeVm:
         """Wait for the pretended end."""
         code = await asyncio.shield(self._exit)
         return describe_exit("the fake", code, self._console.last_words())
+
+    def seal(self) -> None:
+        """Note it in :attr:`sealed`."""
+        self.sealed = True
 
     async def power_button(self) -> None:
         """Shut down at once."""

@@ -53,6 +53,10 @@ class ProcessVm:
         await asyncio.wait({self._pump}, timeout=_DRAIN)
         return describe_exit(self._child.name, code, self._console.last_words())
 
+    def seal(self) -> None:
+        """Its guest has booted; see :class:`cove.vmm.base.Vm`."""
+        self._child.seal()
+
     async def power_button(self) -> None:
         """Ask the guest to shut down; see :class:`cove.vmm.base.Vm`."""
         await self._button()

@@ -61,7 +61,7 @@ async def started(world: World) -> Crew:
 
 async def test_services_come_before_the_guest(world: World) -> None:
     await world.crew.start_services()
-    assert world.wire.calls == ["start", "relay.sock -> 60998", "agent.sock -> 60997"]
+    assert world.wire.calls == ["start", "relay.sock -> 60998", "agent.sock -> 60997", "seal"]
     assert world.share.calls == ["start"]
     assert set(world.crew.identities()) == {"gvproxy", "share-cove0"}
     await world.crew.start_vm(lambda _: None)

@@ -20,7 +20,7 @@ from cove.spec.machine import MachineSpec
 from cove.system.paths import Home, MachinePaths
 from cove.system.process import Command, Identity
 from cove.vmm.base import BootFiles, OnConsole, Runtime, Vm
-from cove.vmm.fake import STAGES, Fake
+from cove.vmm.fake import STAGES, Fake, FakeVm
 
 SPEC = MachineSpec(name="dev", driver="uml", accel="none", cpus=1, memory=2**30, disk=2**30)
 DEADLINE = 20.0
@@ -65,6 +65,9 @@ class Wire:
         if self.failure is not None:
             raise self.failure
 
+    def seal(self) -> None:
+        self.calls.append("seal")
+
     async def expose_unix(self, path: Path, guest_port: int) -> None:
         self.calls.append(f"{path.name} -> {guest_port}")
 
@@ -96,8 +99,8 @@ class Run:
     task: asyncio.Task[None]
 
     @property
-    def vm(self) -> Vm:
-        assert self.driver.vm is not None
+    def vm(self) -> FakeVm:
+        assert isinstance(self.driver.vm, FakeVm)
         return self.driver.vm
 
     async def events(self) -> list[dict[str, object]]:
