@@ -24,8 +24,10 @@ NAMES = (Path("/etc"), Path("/run/systemd/resolve"), Path("/run/NetworkManager")
 """Where resolvers look; folders, because their files are replaced when a network changes."""
 
 
-def vmm_bounds(plan: LaunchPlan, paths: MachinePaths, command: Command, memory: Path) -> Confinement:
-    """The VMM: its program and image to read, data disk, memory and its own folder to write; no network.
+def vmm_bounds(
+    plan: LaunchPlan, paths: MachinePaths, command: Command, memory: Path, saved: Iterable[Path] = ()
+) -> Confinement:
+    """The VMM: program, image and saved guest to read; data disk, memory and its own folder to write; no network.
 
     Once sealed, it makes no socket any more and connects to none.
     """
@@ -38,6 +40,7 @@ def vmm_bounds(plan: LaunchPlan, paths: MachinePaths, command: Command, memory: 
         boot.settings,
         *plan.firmware,
         Path("/proc"),
+        *saved,
     )
     calls = vmm_calls(plan.spec.driver)
     write = (boot.data, paths.vm_dir, memory, *DEVICES)
