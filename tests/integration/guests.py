@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cove.debian.archive import Archive
 from cove.image import busybox
-from cove.image.initrd import cpio, guest_nodes
+from cove.image.initrd import Node, cpio, guest_nodes
 from cove.image.kernel import needed_modules, read_modules, take_kernel
 from cove.image.recipe import Kernel
 from cove.image.spool import unpack_all
@@ -68,10 +68,12 @@ class GuestFiles:
     Args:
         kernel: Debian's kernel.
         initrd: its initramfs.
+        nodes: what is in that.
     """
 
     kernel: Path
     initrd: Path
+    nodes: tuple[Node, ...]
 
 
 class GuestMaker:
@@ -97,7 +99,7 @@ class GuestMaker:
 
     def make(self, package: str, name: str, modules: tuple[str, ...], init: bytes = INIT) -> GuestFiles:
         """Make kernel and initramfs of a kernel package."""
-        archive = self._archive()
+        archive = self.archive()
         kernel = Kernel(package=package)
         lock = archive.resolve((package, busybox.PACKAGE))
         debs = archive.fetch(lock)
@@ -106,12 +108,16 @@ class GuestMaker:
             parts = take_kernel(kernel, [(one, unpacked[one.name]) for one in lock.packages])
             known = read_modules(parts.release, parts.modules)
             program = next(one for one in unpacked[busybox.PACKAGE] if one.path == busybox.PATH)
-            nodes = guest_nodes(
-                init=init,
-                busybox=program.read(),
-                modules=needed_modules(parts.release, known, parts.modules, modules),
+            nodes = list(
+                guest_nodes(
+                    init=init,
+                    busybox=program.read(),
+                    modules=needed_modules(parts.release, known, parts.modules, modules),
+                )
             )
-            made = GuestFiles(self.folder / f"{name}-kernel", self.folder / f"{name}-initrd.img")
+            made = GuestFiles(
+                self.folder / f"{name}-kernel", self.folder / f"{name}-initrd.img", tuple(nodes)
+            )
             with made.initrd.open("wb") as out:
                 out.writelines(cpio(nodes))
             made.kernel.write_bytes(parts.binary.read())
@@ -122,7 +128,8 @@ class GuestMaker:
         """Remove the files."""
         shutil.rmtree(self.folder)
 
-    def _archive(self) -> Archive:
+    def archive(self) -> Archive:
+        """The archive that the home uses."""
         from cove.events import silent
         from cove.sdk import Client
 

@@ -16,8 +16,7 @@ from cove.system.process import Identity
 
 log = logging.getLogger("cove.supervisor")
 
-_BEGUN = (State.STARTING, State.RESUMING)
-_OVER = (State.STOPPED, State.SUSPENDED, State.FAILED)
+_OVER = (State.STOPPED, State.FAILED)
 
 
 class Recorder:
@@ -45,7 +44,7 @@ class Recorder:
         Raises:
             ConflictError: that state cannot follow.
         """
-        if state not in _BEGUN:
+        if state is not State.STARTING:
             check_transition(self._paths.name, self.record.state, state)
         self.record = StateRecord(
             state=state,
@@ -55,7 +54,7 @@ class Recorder:
             host_cpu=self.record.host_cpu,
             ports=() if state in _OVER else self.record.ports,
         )
-        if state in _BEGUN:
+        if state is State.STARTING:
             self.processes({})
         else:
             write_state(self._paths, self.record)

@@ -49,10 +49,7 @@ class Handle:
 
     @property
     def status(self) -> str:
-        """``created``, ``starting``, ``running``, ``suspending``, ``suspended``, ``resuming``, ``stopping``...
-
-        And ``stopped`` or ``failed``; see :class:`cove.machine.state.State`.
-        """
+        """``created``, ``starting``, ``running``, ``stopping``, ``stopped`` or ``failed``."""
         return str(self.record.record.state)
 
     @property

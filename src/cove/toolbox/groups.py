@@ -255,9 +255,40 @@ UEFI = Group(
 
 UEFI_ARM = Group(name="uefi-arm", packages=("qemu-efi-aarch64",), programs=())
 
+BOOT_BIOS = Group(
+    name="boot-bios",
+    packages=("syslinux", "syslinux-common", "isolinux", "mtools"),
+    programs=(
+        Program(
+            name="syslinux", path="usr/bin/syslinux", package="syslinux", minimum=(6, 3),
+            env={"PATH": "{root}/wrappers:/usr/bin:/bin"},
+        ),
+        # it runs these two
+        Program(name="mcopy", path="usr/bin/mcopy", package="mtools", minimum=(4, 0, 26), wrapped=True),
+        Program(name="mattrib", path="usr/bin/mattrib", package="mtools", minimum=(4, 0, 26), wrapped=True),
+    ),
+    drop=("usr/lib/syslinux/modules/efi32", "usr/lib/syslinux/modules/efi64"),
+)  # fmt: skip
+
+BOOT_EFI = Group(name="boot-efi", packages=("systemd-boot-efi",), programs=())
+
 GROUPS: Mapping[str, Group] = {
     group.name: group
-    for group in (DOCKER, NET, UML, QEMU, QEMU_ARM, VZ, QEMU_UTILS, IMAGE, SHARE, UEFI, UEFI_ARM)
+    for group in (
+        DOCKER,
+        NET,
+        UML,
+        QEMU,
+        QEMU_ARM,
+        VZ,
+        QEMU_UTILS,
+        IMAGE,
+        SHARE,
+        UEFI,
+        UEFI_ARM,
+        BOOT_BIOS,
+        BOOT_EFI,
+    )
 }
 """Every group by its name."""
 

@@ -47,6 +47,14 @@ FORMATS = {
         Format(name="docker", needs=Needs.FILES, files=(".docker",), streamed=True),
         Format(name="kernel+initrd", needs=Needs.INITRD, files=("-initrd.img", "-kernel", "-cmdline")),
         Format(name="tar-kernel-initrd", needs=Needs.INITRD, files=("-initrd.tar",)),
+        Format(name="iso-bios", needs=Needs.INITRD, files=(".iso",), tools=("boot-bios",)),
+        Format(name="iso-efi", needs=Needs.INITRD, files=("-efi.iso",), tools=("boot-efi",)),
+        Format(name="raw-bios", needs=Needs.INITRD, files=("-bios.img",), tools=("boot-bios",)),
+        Format(name="raw-efi", needs=Needs.INITRD, files=("-efi.img",), tools=("boot-efi",)),
+        Format(name="qcow2-bios", needs=Needs.INITRD, files=(".qcow2",), tools=("boot-bios", "qemu-utils")),
+        Format(name="qcow2-efi", needs=Needs.INITRD, files=("-efi.qcow2",), tools=("boot-efi", "qemu-utils")),
+        Format(name="vmdk", needs=Needs.INITRD, files=(".vmdk",), tools=("boot-bios", "qemu-utils")),
+        Format(name="vhd", needs=Needs.INITRD, files=(".vhd",), tools=("boot-bios",)),
     )
 }
 """All formats by name, in the order in which help lists them."""

@@ -56,26 +56,7 @@ class Contents:
         self.pad = 0
 
 
-class InMemory:
-    """Contents that were read already.
-
-    Args:
-        data: all of them.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def chunks(self, size: int = _CHUNK) -> Iterator[bytes]:  # noqa: ARG002
-        """All at once."""
-        yield self._data
-
-    def read(self, size: int = -1) -> bytes:  # noqa: ARG002
-        """All at once."""
-        return self._data
-
-
-Data = Contents | SparseReader | InMemory
+Data = Contents | SparseReader
 
 
 def read_tar(stream: BinaryIO) -> Iterator[tuple[Header, Data]]:

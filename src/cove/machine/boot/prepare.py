@@ -13,6 +13,7 @@ from cove.events import Note
 from cove.machine.assets import Workshop
 from cove.machine.boot.contents import HEAD
 from cove.machine.boot.look import Found, disk_of, examine, look
+from cove.machine.boot_tools import BootTools
 from cove.machine.creation import facts_for
 from cove.machine.placement import choose_host_cpu
 from cove.spec.boot import BootRequest, Disk, DiskFormat, DiskWish, Guest, Kernel, Publish, check_publishes
@@ -73,6 +74,7 @@ def prepare(request: BootRequest, workshop: Workshop, scratch: Path) -> BootPlan
         NotFoundError: the image is not there.
         UsageError, UnsupportedError: it cannot be booted like this, or not on this host.
     """
+    request = _absolute(request)  # the VMM is started elsewhere
     check_publishes(request.publish)
     if request.publish and not request.network:
         raise UsageError("ports were published of a guest that is to have no network")
@@ -109,6 +111,17 @@ def prepare(request: BootRequest, workshop: Workshop, scratch: Path) -> BootPlan
         host_cpu=choose_host_cpu(choice.driver),
         publish=request.publish,
         adopt=lambda program, into: workshop.toolbox("uml").adopt(program, into),
+    )
+
+
+def _absolute(request: BootRequest) -> BootRequest:
+    disks = [replace(disk, path=disk.path and disk.path.absolute()) for disk in request.disks]
+    return replace(
+        request,
+        image=request.image.absolute(),
+        initrd=request.initrd and request.initrd.absolute(),
+        state=request.state and request.state.absolute(),
+        disks=tuple(disks),
     )
 
 
@@ -170,8 +183,8 @@ def _wants_uefi(request: BootRequest, found: Found, architecture: Architecture) 
 
 
 def _firmware(architecture: Architecture, workshop: Workshop) -> tuple[Path, Path]:
-    toolbox = workshop.toolbox(_FIRMWARE_GROUPS[architecture])
-    code, variables = (toolbox.path(name) for name in _FIRMWARE[architecture])
+    tools = BootTools(workshop)
+    code, variables = (tools.file(_FIRMWARE_GROUPS[architecture], name) for name in _FIRMWARE[architecture])
     return code, variables
 
 

@@ -25,6 +25,7 @@ class Box:
 
     name: str
     firmware: tuple[Path, ...] = ()
+    root: Path = Path("/tools")
 
     @property
     def group(self) -> Any:
@@ -114,6 +115,16 @@ def test_a_bios_or_uefi(shop: Shop, disk: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing that a BIOS or UEFI would boot"):
         plan(shop, tmp_path / "empty.img", accel="tcg")
     assert plan(shop, tmp_path / "empty.img", accel="tcg", firmware="bios").guest.uefi is None
+
+
+def test_paths_are_the_callers(shop: Shop, pc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "i").write_bytes(b"070701")
+    monkeypatch.chdir(tmp_path)
+    wishes = (DiskWish(path=Path("d.img"), size=MIB), DiskWish(size=MIB))
+    guest = plan(shop, Path("pc"), accel="tcg", initrd=Path("i"), disks=wishes, state=Path("s")).guest
+    assert guest.kernel is not None
+    assert (guest.kernel.image, guest.kernel.initrd) == (pc, tmp_path / "i")
+    assert [disk.path for disk in guest.disks] == [tmp_path / "d.img", tmp_path / "s/disk1.img"]
 
 
 def test_uml_boots_no_disks(shop: Shop, disk: Path) -> None:

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What bootable disks are made with, out of the toolbox: programs and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cove.errors import ToolError
+from cove.machine.assets import Workshop
+from cove.system.process import Command
+
+
+class BootTools:
+    """Programs and files of the toolbox, had when they are needed; see :class:`cove.image.formats.disks.Tools`.
+
+    Args:
+        workshop: where they come from.
+    """
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+
+    def command(self, group: str, name: str) -> Command:
+        """A program of a group."""
+        return self._workshop.toolbox(group).command(name)
+
+    def file(self, group: str, path: str) -> Path:
+        """A file of a group's packages; with ``COVE_TOOLS=system`` the host's own, where Debian has it.
+
+        Raises:
+            ToolError: the host does not have it there.
+        """
+        toolbox = self._workshop.toolbox(group)
+        if toolbox.root is not None:
+            return toolbox.path(path)
+        own = Path("/", path)
+        if not own.is_file():
+            raise ToolError(
+                f"COVE_TOOLS=system, but this host has no {own}",
+                hint=f"apt install {' '.join(toolbox.group.packages)}, or unset COVE_TOOLS.",
+            )
+        return own
