@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's start: ``python3 -E -s -S /usr/lib/cove/cove_guest --device eth0 --peer ADDRESS ...``.
+"""The agent's start: ``python3 -E -s -S /usr/lib/cove/cove_guest --device wire --peer ADDRESS ...``.
 
 Whatever is imported on the way is compiled from source at the guest's first start: as little as possible.
 """

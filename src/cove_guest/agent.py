@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-_USAGE = "usage: cove_guest [--device NAME | --address IP] [--peer IP] [--control PORT] [--relay PORT] ..."
+_USAGE = "usage: cove_guest [--network FILE] [--device NAME | --address IP] [--peer IP] [--control PORT] ..."
 
 _SO_BINDTODEVICE = 25
 _RTMGRP_LINK = 1
+_CLONE_NEWNET = 0x40000000
 _DEVICE_DEADLINE = 30.0
 _ENGINE_DEADLINE = 30.0
 """Seconds a relayed connection waits for docker's socket to appear."""
@@ -43,6 +44,7 @@ class Options:
     """
 
     def __init__(self, argv: list[str]) -> None:
+        self.network = ""
         self.device = ""
         self.address = "0.0.0.0"
         self.peer = ""
@@ -81,9 +83,11 @@ class Agent:
         """
         options = self._options
         services: dict[int, tuple[_socket.socket, Callable[[_socket.socket], None]]] = {}
-        for port, handle in ((options.control, self._control), (options.relay, self._relay)):
-            listener = listen(options.device, options.address, int(port))
-            services[listener.fileno()] = (listener, handle)
+        # a socket stays in the network it was made in; we go back, because what is relayed leads elsewhere
+        with _Inside(options.network):
+            for port, handle in ((options.control, self._control), (options.relay, self._relay)):
+                listener = listen(options.device, options.address, int(port))
+                services[listener.fileno()] = (listener, handle)
         self.stage("agent")
         _thread.start_new_thread(self._watch_engine, ())
         poll = select.poll()
@@ -165,6 +169,25 @@ class Agent:
             log(f"connection lost: {error}")
         finally:
             connection.close()
+
+
+class _Inside:
+    """In the network namespace of a file (network_namespaces(7)) for a while; nowhere else without one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        if self._path:
+            self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            away = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            os.setns(away, _CLONE_NEWNET)  # type: ignore[attr-defined]  # the guest's Python has it
+            os.close(away)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._path:
+            os.setns(self._home, _CLONE_NEWNET)  # type: ignore[attr-defined]
+            os.close(self._home)
 
 
 def listen(device: str, address: str, port: int) -> _socket.socket:

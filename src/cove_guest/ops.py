@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT = 3600.0
 _GATEWAY = "192.168.127.1"
+_LONGEST_FREEZE = 60.0
 
 
 class Context:
@@ -213,6 +214,55 @@ def _trim(context: Context, _request: Request) -> Answer:
     return {"bytes": kernel.trim(context.data)}
 
 
+def _freeze(context: Context, request: Request) -> Answer:
+    """Flush the data disk and let nobody write to it until ``thaw`` or ``wake``, or until ``seconds`` have passed.
+
+    A guest's time stands still while it is suspended, so the seconds are those in which it runs.
+    """
+    import _thread
+
+    from cove_guest import kernel
+
+    seconds = min(request.number("seconds", 10), _LONGEST_FREEZE)
+
+    def end() -> None:
+        time.sleep(seconds)
+        kernel.thaw(context.data)
+
+    kernel.freeze(context.data)
+    # what writes the data disk waits now, ourselves included: nothing may be imported from here on
+    _thread.start_new_thread(end, ())
+    return {}
+
+
+def _thaw(context: Context, _request: Request) -> Answer:
+    from cove_guest import kernel
+
+    return {"frozen": kernel.thaw(context.data)}
+
+
+def _wake(context: Context, request: Request) -> Answer:
+    """After a suspension: set the clock, draw random numbers anew, let the data disk be written again."""
+    from cove_guest import kernel
+
+    seconds = request.number("seconds")
+    try:
+        seed = bytes.fromhex(request.text("entropy"))
+    except ValueError as error:
+        raise RefusedError("bad-argument", "entropy must be hexadecimal") from error
+    frozen = kernel.thaw(context.data)  # first: an import may write the data disk
+    answer = _clock(context, request) if seconds else {}
+    kernel.add_entropy(seed)
+    return {**answer, "frozen": frozen}
+
+
+def _cut(_context: Context, request: Request) -> Answer:
+    """End all TCP connections that lead out of the guest: what they led to is not there any more."""
+    from cove_guest import outer
+
+    return {"ended": outer.cut(request.peer)}
+
+
 def _forget(_context: Context, _request: Request) -> Answer:
     """Forget names and files that nobody uses now, so that share daemons can let go of them too."""
     with open("/proc/sys/vm/drop_caches", "w") as file:
@@ -329,6 +379,10 @@ _OPERATIONS: dict[str, Callable[[Context, Request], Answer]] = {
     "mount": _mount,
     "umount": _umount,
     "trim": _trim,
+    "freeze": _freeze,
+    "thaw": _thaw,
+    "wake": _wake,
+    "cut": _cut,
     "forget": _forget,
     "touch": _touch,
     "search": _search,

@@ -52,7 +52,16 @@ class GoStyle(click.Command):
     "--size", metavar="SIZE", help="What a disk is to have: 1G, 1024M (default: as little as it can)."
 )
 @click.option("--decompress-kernel", is_flag=True, help="Take the kernel out of its gzip.")
-@click.option("--no-sbom", is_flag=True, expose_value=False, help="As LinuxKit; none is made so far.")
+@click.option("--no-sbom", is_flag=True, help="Put no bill of materials into the image.")
+@click.option(
+    "--sbom-output",
+    metavar="NAME",
+    default="sbom.spdx.json",
+    show_default=True,
+    help="Its name in the image.",
+)
+@click.option("--sbom-current-time", is_flag=True, help="Let it tell the time of the build.")
+@click.option("--provenance", is_flag=True, help="Write where all comes from to NAME.intoto.json (SLSA).")
 @click.option("--dry-run", is_flag=True, help="Check the files and print what they come to.")
 @click.pass_obj
 def build(
@@ -67,6 +76,10 @@ def build(
     pull: bool,
     size: str | None,
     decompress_kernel: bool,
+    no_sbom: bool,
+    sbom_output: str,
+    sbom_current_time: bool,
+    provenance: bool,
     dry_run: bool,
 ) -> None:
     """Build a bootable image from LinuxKit YAML; several files are merged, - is stdin.
@@ -92,9 +105,12 @@ def build(
         architecture=arch,
         decompress_kernel=decompress_kernel,
         pull=pull,
+        sbom="" if no_sbom else sbom_output,
+        sbom_current_time=sbom_current_time,
+        provenance=provenance,
         size=parse_size(size, default_unit="m") if size else 0,
     )
     made = session.client().build(files, options)
     session.close()
-    for path in made:
+    for path in () if session.quiet else made:
         output.talk(f"  {path}")

@@ -44,6 +44,7 @@ COMMANDS: list[click.Command] = [
     lifecycle.create,
     lifecycle.start,
     lifecycle.stop,
+    lifecycle.suspend,
     lifecycle.restart,
     lifecycle.delete,
     resources.set_,

@@ -133,13 +133,16 @@ def create(
 
 @click.command()
 @NAME
+@click.option(
+    "--cold", is_flag=True, help="Boot it even if it is suspended; what it had in memory is given up."
+)
 @JSON
 @click.pass_obj
-def start(session: Session, name: str | None, as_json: bool) -> None:
-    """Start a machine; the default one is created if need be."""
+def start(session: Session, name: str | None, cold: bool, as_json: bool) -> None:
+    """Start a machine, or let a suspended one go on; the default one is created if need be."""
     machine = session.pick(name)
     was_running = machine.exists and machine.record.running
-    machine.start(create=machine.name == DEFAULT)
+    machine.start(create=machine.name == DEFAULT, cold=cold)
     session.close()
     if as_json:
         output.as_json(machine.inspect())
@@ -149,6 +152,18 @@ def start(session: Session, name: str | None, as_json: bool) -> None:
         output.talk(
             f'{machine.name} is running. Docker clients reach it with: eval "$(cove env {machine.name})"'
         )
+
+
+@click.command()
+@NAME
+@click.pass_obj
+def suspend(session: Session, name: str | None) -> None:
+    """Write a running machine to the disk, containers and all; cove start lets it go on where it was."""
+    machine = session.pick(name)
+    ran = machine.suspend()
+    session.close()
+    if not ran:
+        output.talk(f"{machine.name} is suspended already")
 
 
 @click.command()

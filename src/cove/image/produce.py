@@ -3,34 +3,44 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from cove.debian.archive import Archive
 from cove.errors import NotFoundError, UsageError
 from cove.events import Report, stage
 from cove.image.entries import MTIME
 from cove.image.formats import disks
+from cove.image.formats.archives import Made, initrd_tar, kernel_initrd, with_ucode
 from cove.image.formats.disks import Tools
 from cove.image.formats.dockerfile import add_dockerfile
-from cove.image.formats.gzips import GzipWriter
-from cove.image.formats.initrd import CMDLINE, KERNEL, UCODE, BootSplitter, InitrdSink
 from cove.image.formats.names import Format
+from cove.image.formats.parts import Parts, collect
 from cove.image.linuxkit.assemble import Prepared, assemble, prepare
 from cove.image.linuxkit.config import Config
+from cove.image.linuxkit.contents import all_components
+from cove.image.linuxkit.debian import Unpacked, unpack_packages
+from cove.image.linuxkit.files import source_artifacts
+from cove.image.linuxkit.output import Seen
 from cove.image.oci.model import ImageSource, Platform
-from cove.image.sinks import TarSink
+from cove.image.sbom.component import Component
+from cove.image.sbom.provenance import Artifact, statement
+from cove.image.sbom.spdx import CREATED, spdx_document
+from cove.image.sinks import Sink, TarSink
 from cove.image.tar.header import NANO, Header
 from cove.system.files import storage_errors
 
 STDOUT = "-"
 _SCRATCH = ".cove-build."
-_COPY = 1 << 20
+_SBOM_NAME = "image"
+PROVENANCE = ".intoto.json"
+"""What the name of a statement of origin ends in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,10 @@ class Order:
         output: the file of a streamed format, :data:`STDOUT` for stdout; "" for one in ``folder``.
         base: the folder that ``files: source`` is relative to.
         decompress_kernel: take the kernel out of its compression.
+        sbom: where in the image its bill of materials lies; "" for none.
+        sbom_created: the time that it tells (RFC 3339).
+        provenance: write a statement of what went in beside the results.
+        inputs: the YAML files, for that statement.
         size: bytes that a disk is to have; 0 is as few as possible.
         tools: programs for the formats that need some.
     """
@@ -58,34 +72,27 @@ class Order:
     output: str = ""
     base: Path = Path()
     decompress_kernel: bool = False
+    sbom: str = ""
+    sbom_created: str = CREATED
+    provenance: bool = False
+    inputs: Sequence[Artifact] = ()
     size: int = 0
     tools: Tools | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What formats are made of; files that are not there are empty.
-
-    Args:
-        kernel: the kernel.
-        cmdline: its command line.
-        ucode: microcode.
-        initrd: the compressed initramfs, without the microcode.
-    """
-
-    kernel: Path
-    cmdline: Path
-    ucode: Path
-    initrd: Path
-
-
-def produce(order: Order, sources: Sequence[ImageSource], report: Report) -> list[Path]:
+def produce(
+    order: Order,
+    sources: Sequence[ImageSource],
+    report: Report,
+    archive: Callable[[], Archive] | None = None,
+) -> list[Path]:
     """Build.
 
     Args:
         order: what.
         sources: where images are looked for, in this order.
         report: told of the stages.
+        archive: gives Debian's archive; asked only if there are packages in the configuration.
 
     Returns:
         the files that were written; none for stdout.
@@ -99,18 +106,60 @@ def produce(order: Order, sources: Sequence[ImageSource], report: Report) -> lis
     After an error nothing was written, but on stdout.
     """
     with stage(report, "images", "Finding the images"):
-        prepared = prepare(order.config, sources, order.platform)
+        prepared = prepare(order.config, sources, order.platform, archive)
+    debs = archive().fetch(prepared.packages.all) if archive and prepared.packages else {}
     if order.output == STDOUT:
-        _stream(prepared, order, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH) as name:
+            _ready(prepared, debs, Path(name)).stream(order, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
         return []
     with _scratch(order) as scratch, stage(report, "build", "Building the image"):
+        ready = _ready(prepared, debs, scratch)
         made = (
-            _streamed(prepared, order, scratch)
-            if order.formats[0].streamed
-            else _parts(prepared, order, scratch)
+            _streamed(ready, order, scratch) if order.formats[0].streamed else _formats(ready, order, scratch)
         )
+        if order.provenance:
+            made.append(_state(ready, order, made, scratch))
         return [_move(path, target) for path, target in made]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """An image of which everything is there."""
+
+    prepared: Prepared
+    unpacked: Unpacked | None
+    components: list[Component] = field(default_factory=list)  # what it is made of, once it was written
+
+    def stream(self, order: Order, out: BinaryIO) -> None:
+        """Write the image as a tar."""
+        self.assemble(TarSink(out), order, docker=order.formats[0].name == "docker")
+
+    def assemble(self, sink: Sink, order: Order, *, docker: bool = False) -> None:
+        """Write the image's files."""
+
+        def more(sink: Sink, databases: Sequence[Seen]) -> None:
+            self.components[:] = all_components(self.prepared, self.unpacked, databases)
+            if docker:
+                add_dockerfile(sink)
+            if order.sbom:
+                document = spdx_document(_SBOM_NAME, self.components, created=order.sbom_created)
+                sink.begin(Header(name=order.sbom, size=len(document), mtime=MTIME * NANO))
+                sink.write(document)
+
+        assemble(
+            self.prepared,
+            sink,
+            base=order.base,
+            unpacked=self.unpacked,
+            decompress_kernel=order.decompress_kernel,
+            more=more,
+        )
+
+
+def _ready(prepared: Prepared, debs: Mapping[str, Path], scratch: Path) -> _Ready:
+    packages = prepared.packages
+    return _Ready(prepared, unpack_packages(packages, debs, scratch) if packages else None)
 
 
 @contextmanager
@@ -133,99 +182,67 @@ def _move(path: Path, target: Path) -> Path:
     return target
 
 
-def _stream(prepared: Prepared, order: Order, out: BinaryIO) -> None:
-    docker = order.formats[0].name == "docker"
-    assemble(
-        prepared,
-        TarSink(out),
-        base=order.base,
-        decompress_kernel=order.decompress_kernel,
-        more=add_dockerfile if docker else None,
-    )
-
-
-def _streamed(prepared: Prepared, order: Order, scratch: Path) -> list[tuple[Path, Path]]:
+def _streamed(ready: _Ready, order: Order, scratch: Path) -> list[tuple[Path, Path]]:
     path = scratch / "stream"
     with path.open("wb") as out:
-        _stream(prepared, order, out)
+        ready.stream(order, out)
     target = Path(order.output) if order.output else order.folder / (order.name + order.formats[0].files[0])
     return [(path, target)]
 
 
-def _parts(prepared: Prepared, order: Order, scratch: Path) -> list[tuple[Path, Path]]:
-    parts = Parts(**{name: scratch / name for name in ("kernel", "cmdline", "ucode", "initrd")})
-    with ExitStack() as stack:
-        boot = {
-            name: stack.enter_context(path.open("wb"))
-            for name, path in ((KERNEL, parts.kernel), (CMDLINE, parts.cmdline), (UCODE, parts.ucode))
-        }
-        packer = GzipWriter(stack.enter_context(parts.initrd.open("wb")))
-        stack.callback(packer.abandon)
-        sink = InitrdSink(packer, BootSplitter(dict(boot)))
-        assemble(prepared, sink, base=order.base, decompress_kernel=order.decompress_kernel)
-        packer.finish()
-    made: list[tuple[Path, Path]] = []
+def _formats(ready: _Ready, order: Order, scratch: Path) -> list[tuple[Path, Path]]:
+    needs = {one.needs for one in order.formats}
+    parts = collect(scratch, needs, lambda sink: ready.assemble(sink, order))
+    made: dict[str, Path] = {}
     for one in order.formats:
-        base = order.folder / order.name
-        if one.name == "kernel+initrd":
-            made += _kernel_initrd(parts, base)
-        elif one.name == "tar-kernel-initrd":
-            made += _initrd_tar(parts, base, scratch)
-        else:
-            made.append(_disk(one, parts, order, scratch))
-    return made
+        made |= {suffix: path for path, suffix in _make(one, parts, order)}
+    return [(path, order.folder / (order.name + suffix)) for suffix, path in made.items()]
 
 
-def _disk(one: Format, parts: Parts, order: Order, scratch: Path) -> tuple[Path, Path]:
+def _make(one: Format, parts: Parts, order: Order) -> Made:
+    """The files of one format."""
+    if one.name in _MAKERS:
+        return _MAKERS[one.name](parts)
     if order.tools is None or not parts.kernel.stat().st_size:
         raise UsageError(f"the format {one.name} needs a kernel, and the configuration has none")
     boot = disks.Parts(
         kernel=parts.kernel,
-        initrd=_with_ucode(parts),
+        initrd=with_ucode(parts),
         cmdline=parts.cmdline.read_text(),
         size=order.size,
         architecture=order.platform.architecture,
     )
-    path = scratch / f"image{one.files[0]}"
+    path = parts.folder / f"image{one.files[0]}"
     disks.WRITERS[one.name](boot, path, order.tools)
-    return path, Path(f"{order.folder / order.name}{one.files[0]}")
+    return [(path, one.files[0])]
 
 
-def _kernel_initrd(parts: Parts, base: Path) -> list[tuple[Path, Path]]:
-    made = [(_with_ucode(parts), Path(f"{base}-initrd.img"))]
-    for name, path in (("kernel", parts.kernel), ("cmdline", parts.cmdline)):
-        if path.stat().st_size:
-            made.append((path, Path(f"{base}-{name}")))
-    return made
+_MAKERS: Mapping[str, Callable[[Parts], Made]] = {
+    "kernel+initrd": kernel_initrd,
+    "tar-kernel-initrd": initrd_tar,
+}
 
 
-def _with_ucode(parts: Parts) -> Path:
-    """The initramfs as it is booted: the microcode, uncompressed, comes first."""
-    if not parts.ucode.stat().st_size:
-        return parts.initrd
-    initrd = parts.initrd.with_name("initrd-with-ucode")
-    if not initrd.exists():
-        with initrd.open("wb") as out:
-            for path in (parts.ucode, parts.initrd):
-                with path.open("rb") as stream:
-                    shutil.copyfileobj(stream, out, _COPY)
-    return initrd
+def _state(
+    ready: _Ready, order: Order, made: Sequence[tuple[Path, Path]], scratch: Path
+) -> tuple[Path, Path]:
+    """The statement of where the image comes from, and its place."""
+    path = scratch / "provenance"
+    parameters = {
+        "formats": [one.name for one in order.formats],
+        "platform": str(order.platform),
+        "decompressKernel": order.decompress_kernel,
+        "sbom": order.sbom,
+        "files": [one.name for one in order.inputs],
+    }
+    subjects = [Artifact(name=target.name, sha256=_digest(path)) for path, target in made]
+    sources = source_artifacts(order.config, order.base)
+    path.write_bytes(statement(subjects, parameters, [*order.inputs, *sources], ready.components))
+    if order.output:
+        return path, Path(order.output + PROVENANCE)
+    return path, order.folder / (order.name + PROVENANCE)
 
 
-def _initrd_tar(parts: Parts, base: Path, scratch: Path) -> list[tuple[Path, Path]]:
-    path = scratch / "initrd.tar"
-    with path.open("wb") as out:
-        sink = TarSink(out)
-        for name, part in (
-            ("kernel", parts.kernel),
-            ("initrd.img", parts.initrd),
-            ("cmdline", parts.cmdline),
-            ("ucode.cpio", parts.ucode),
-        ):
-            if size := part.stat().st_size:
-                sink.begin(Header(name=name, size=size, mtime=MTIME * NANO))
-                with part.open("rb") as stream:
-                    while chunk := stream.read(_COPY):
-                        sink.write(chunk)
-        sink.end()
-    return [(path, Path(f"{base}-initrd.tar"))]
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -143,8 +143,9 @@ def source_files(value: str, sources: Path) -> list[tuple[str, Path]]:
         Python leaves behind. Empty when there is nothing.
     """
     top = sources / value
-    if _GLOB & set(value):
-        found = sorted(path for path in sources.glob(value) if path.is_file())
+    if _GLOB & set(value) and not top.exists():
+        start, pattern = (Path(top.anchor), value.lstrip("/")) if value.startswith("/") else (sources, value)
+        found = sorted(path for path in start.glob(pattern) if path.is_file())
         return [("", found[0].parent), *((path.name, path) for path in found)] if found else []
     if not top.is_dir():
         return [("", top)] if top.is_file() else []

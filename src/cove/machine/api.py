@@ -4,6 +4,7 @@
 GET  /v1/status     how the machine is
 GET  /v1/events     the events of its start as JSON lines, from the first to the last
 POST /v1/stop       {"deadline": seconds}: stop it cleanly; answers when it is stopped
+POST /v1/suspend    write its guest to the disk; answers when it is there and nothing runs any more
 """
 
 from __future__ import annotations
@@ -46,9 +47,14 @@ def application(supervisor: Supervisor) -> web.Application:
         await supervisor.ended.wait()
         return web.json_response(supervisor.record.to_dict())
 
+    async def suspend(_request: web.Request) -> web.Response:
+        await supervisor.suspend()
+        return web.json_response(supervisor.record.to_dict())
+
     app.router.add_get("/v1/status", status)
     app.router.add_get("/v1/events", events)
     app.router.add_post("/v1/stop", stop)
+    app.router.add_post("/v1/suspend", suspend)
     return app
 
 

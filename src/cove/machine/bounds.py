@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cove.machine.plan import LaunchPlan
+from cove.machine.refused_calls import GVPROXY, SHARE, vmm_calls
 from cove.spec.shares import Share
 from cove.system.confine import Confinement
 from cove.system.paths import MachinePaths
@@ -23,8 +24,13 @@ NAMES = (Path("/etc"), Path("/run/systemd/resolve"), Path("/run/NetworkManager")
 """Where resolvers look; folders, because their files are replaced when a network changes."""
 
 
-def vmm_bounds(plan: LaunchPlan, paths: MachinePaths, command: Command, memory: Path) -> Confinement:
-    """The VMM: its program and image to read, data disk, memory and its own folder to write; no network."""
+def vmm_bounds(
+    plan: LaunchPlan, paths: MachinePaths, command: Command, memory: Path, saved: Iterable[Path] = ()
+) -> Confinement:
+    """The VMM: program, image and saved guest to read; data disk, memory and its own folder to write; no network.
+
+    Once sealed, it makes no socket any more and connects to none.
+    """
     boot = plan.boot
     read = (
         *programs(command),
@@ -34,27 +40,39 @@ def vmm_bounds(plan: LaunchPlan, paths: MachinePaths, command: Command, memory: 
         boot.settings,
         *plan.firmware,
         Path("/proc"),
+        *saved,
     )
+    calls = vmm_calls(plan.spec.driver)
     write = (boot.data, paths.vm_dir, memory, *DEVICES)
     if plan.spec.mount_type != "9p":
-        return Confinement(read=read, write=write)
+        return Confinement(read=read, write=write, calls=calls)
     # QEMU serves the folders itself: without Cove's own files in them, but for its link to gvproxy
     return Confinement(
         read=(*read, paths.network_socket, *(Path(one.path) for one in plan.spec.shares if not one.writable)),
         write=(*write, *(Path(one.path) for one in plan.spec.shares if one.writable)),
         hide=tuple(plan.hidden.values()),
+        calls=calls,
     )
 
 
 def network_bounds(plan: LaunchPlan, paths: MachinePaths) -> Confinement:
-    """gvproxy: its program and the host's resolver files to read, a folder of its own to write."""
+    """gvproxy: its program and the host's resolver files to read, a folder of its own to write.
+
+    Once sealed, it listens on nothing more, TCP, UDP or unix socket, whoever reaches its control API; it changes no
+    file; and what it connects to lies in the network.
+    """
     read = (
         *programs(plan.tools["gvproxy"]),
         *NAMES,
         Path("/proc"),
         Path("/sys/kernel/mm/transparent_hugepage"),
     )
-    return Confinement(read=read, write=(paths.net_dir, *DEVICES), connect_tcp=True)
+    return Confinement(
+        read=read,
+        write=(paths.net_dir, *DEVICES),
+        connect_tcp=True,
+        calls=GVPROXY,
+    )
 
 
 def share_bounds(plan: LaunchPlan, share: Share) -> Confinement:
@@ -65,6 +83,7 @@ def share_bounds(plan: LaunchPlan, share: Share) -> Confinement:
         read=read if share.writable else (*read, *folder),
         write=(*DEVICES, *(folder if share.writable else ())),
         hide=tuple(plan.hidden.values()),
+        calls=SHARE,
     )
 
 

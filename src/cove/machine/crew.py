@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that runs for a machine beside its supervisor: gvproxy, share daemons, the VMM; they begin and end together."""
+"""All that runs for a machine beside its supervisor: gvproxy, share daemons, the VMM; they begin and end together.
+
+After :meth:`Crew.end` they can begin again, as when a suspended guest goes on.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from cove.host.ports import ephemeral_range
 from cove.machine.bounds import vmm_bounds
 from cove.machine.memory import MemoryFolder
 from cove.machine.parts import Network, ShareServer
 from cove.machine.plan import LaunchPlan
-from cove.spec.shares import kernel_words
+from cove.machine.runtimes import runtime_of
+from cove.machine.saved.folder import SavedGuest
 from cove.system.files import private_folder
 from cove.system.paths import MachinePaths
 from cove.system.process import Identity
-from cove.vmm.base import Exit, OnConsole, Runtime, Vm, Vmm
+from cove.system.sparse import fill_sparse
+from cove.vmm.base import Exit, OnConsole, Ready, Runtime, Vm, Vmm
 
 log = logging.getLogger("cove.supervisor")
 
@@ -31,9 +35,6 @@ number that nobody publishes, below the range that dockerd draws from.
 
 CONTROL_PORT = 60997
 """Where the guest agent takes requests, on the outer device only."""
-
-MTU = 9000
-"""Bytes of the largest packet, on every link: four times the throughput of 1500 through gvproxy."""
 
 
 class Crew:
@@ -61,8 +62,10 @@ class Crew:
         self._network = network
         self._shares = shares
         self._memory: MemoryFolder | None = None
+        self.memory_file: Path | None = None
+        """The file that is the guest's memory, if it is one of ours."""
         self.vm: Vm | None = None
-        """The guest's VMM, once it was started."""
+        """The guest's VMM, while there is one."""
 
     def identities(self) -> dict[str, Identity]:
         """The processes there are, by role."""
@@ -83,17 +86,49 @@ class Crew:
         await self._network.start()
         await self._network.expose_unix(self._paths.relay_socket, RELAY_PORT)
         await self._network.expose_unix(self._paths.agent_socket, CONTROL_PORT)
+        self._network.seal()  # before any guest can speak to it
         for share in self._shares:
             await share.start()
 
     async def start_vm(self, on_console: OnConsole) -> None:
         """Start the guest; returns as soon as its VMM runs."""
-        self._memory = MemoryFolder(self._plan.memory_dir, self._paths.root)
-        runtime = self._runtime(self._memory)
-        command = self._driver.command(self._plan.spec, self._plan.boot, runtime, self._plan.tools)
-        bounds = vmm_bounds(self._plan, self._paths, command, runtime.memory_dir)
-        log.info("starting %s", " ".join(command.argv))
-        self.vm = await self._driver.start(command, replace(runtime, confinement=bounds), on_console)
+        # a file on a disk would be written back all the time: such a guest's memory is written when it is suspended
+        fast = self._plan.memory_dir != self._paths.vm_dir
+        memory = self._prepare_memory(own=fast and self._driver.capabilities.suspend)
+        await self._start(self._runtime(memory), on_console)
+
+    async def load_vm(self, saved: SavedGuest, on_console: OnConsole) -> None:
+        """Start services and the VMM, and load a saved guest, which is paused then.
+
+        Raises:
+            MachineError: it cannot be loaded.
+            CoveError: something cannot be started, or there is no room for the guest's memory.
+        """
+        memory = self._prepare_memory(own=saved.memory.exists())
+        filling = asyncio.create_task(self._fill(saved.memory))
+        try:
+            await self.start_services()
+            runtime = replace(self._runtime(memory), incoming=saved.devices)
+
+            async def ready() -> None:
+                await filling
+
+            await self._start(runtime, on_console, ready)
+            self.hide_memory()
+            self.seal()  # it has opened all that it opens, and the guest does not run yet
+        finally:
+            filling.cancel()
+            await asyncio.gather(filling, return_exceptions=True)
+
+    def hide_memory(self) -> None:
+        """To be called once the VMM has opened the guest's memory: it ends with us then, however we end."""
+        if self._memory is not None and self.memory_file is not None and Path("/proc/self/fd").is_dir():
+            self.memory_file = self._memory.hide_file()
+
+    def seal(self) -> None:
+        """The guest has booted and is about to run what nobody has checked: its VMM gets no more than it has."""
+        if self.vm is not None:
+            self.vm.seal()
 
     async def first_end(self) -> str:
         """Wait until the VMM, gvproxy or a share daemon ends; returns why, for people."""
@@ -122,31 +157,37 @@ class Crew:
         """End what still runs, and give the guest's memory back; nothing running is fine."""
         if self.vm is not None:
             await self.vm.kill()
+            self.vm = None
         await self._network.stop()
         for share in self._shares:
             await share.stop()
         if self._memory is not None:
             self._memory.remove()
+            self._memory = None
+        self.memory_file = None
 
-    def _runtime(self, memory: MemoryFolder) -> Runtime:
-        first, last = ephemeral_range(str(self._paths.root))
-        return Runtime(
-            folder=self._paths.root,
-            net_socket=self._paths.network_socket,
-            qmp_socket=self._paths.qmp_socket,
-            uml_dir=self._paths.uml_dir,
-            console_log=self._paths.console_log,
-            memory_dir=memory.path,
-            words=(
-                f"cove.hostname={self._paths.name}",
-                f"cove.ports={first}-{last}",
-                *kernel_words(
-                    self._plan.spec.shares, self._plan.hidden, mount_type=self._plan.spec.mount_type
-                ),
-            ),
-            shares=tuple(share.socket_path for share in self._shares),
-            firmware=self._plan.firmware,
-            mtu=MTU,
-            host_cpu=self._plan.host_cpu,
-            seccomp=sys.platform == "linux",
+    def _prepare_memory(self, *, own: bool) -> Path:
+        self._memory = MemoryFolder(self._plan.memory_dir, self._paths.root)
+        if own:
+            self.memory_file = self._memory.make_file(self._plan.spec.memory)
+        return self._memory.path
+
+    async def _fill(self, source: Path) -> None:
+        if self.memory_file is not None:
+            await asyncio.to_thread(fill_sparse, source, self.memory_file)
+
+    def _runtime(self, memory: Path) -> Runtime:
+        return runtime_of(
+            self._paths,
+            self._plan,
+            memory_dir=memory,
+            memory_file=self.memory_file,
+            shares=[share.socket_path for share in self._shares],
         )
+
+    async def _start(self, runtime: Runtime, on_console: OnConsole, ready: Ready | None = None) -> None:
+        command = self._driver.command(self._plan.spec, self._plan.boot, runtime, self._plan.tools)
+        saved = [runtime.incoming] if runtime.incoming is not None else []
+        bounds = vmm_bounds(self._plan, self._paths, command, runtime.memory_dir, saved)
+        log.info("starting %s", " ".join(command.argv))
+        self.vm = await self._driver.start(command, replace(runtime, confinement=bounds), on_console, ready)

@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 from cove.errors import MachineError
+from cove.machine.memory import sweep_memory
+from cove.machine.saved.folder import sweep
 from cove.machine.state import ALIVE, State
 from cove.machine.store import StateRecord, observe, read_state, write_state
+from cove.machine.trial import trial_folder
+from cove.system.files import read_json
 from cove.system.paths import MachinePaths
 
 
@@ -28,7 +33,12 @@ def clear_leftovers(paths: MachinePaths, *, deadline: float = 10.0) -> None:
             raise MachineError(f"the {role} of a former run (pid {identity.pid}) cannot be ended")
     for path in paths.sockets:
         path.unlink(missing_ok=True)
+    sweep(paths.saved)
+    place = (read_json(paths.launch) or {}).get("memory_dir")
+    if isinstance(place, str):
+        for owner in (paths.root, trial_folder(paths)):
+            sweep_memory(Path(place), owner)
     if record.state in ALIVE:
-        write_state(
-            paths, StateRecord(state=State.FAILED, reason=observe(paths).reason, stages=record.stages)
-        )
+        seen = observe(paths)
+        state = State.SUSPENDED if seen.state is State.SUSPENDED else State.FAILED
+        write_state(paths, StateRecord(state=state, reason=seen.reason, stages=record.stages))

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from cove.errors import ConflictError, DeadlineError, MachineError
-from cove.events import Report, StageBegun, StageEnded, silent, stage
+from cove.events import Note, Report, StageBegun, StageEnded, silent, stage
 from cove.machine.assets import Workshop
 from cove.machine.client import SupervisorClient, error_from
 from cove.machine.contexts import publish, withdraw
@@ -18,28 +18,39 @@ from cove.machine.drivers import driver_named
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.placement import choose_host_cpu
 from cove.machine.plan import LaunchPlan
+from cove.machine.resumption import resumption
+from cove.machine.saved.folder import SavedGuest
 from cove.machine.settings import gather, write_disk
 from cove.machine.shares import check_present, hidden_folders
-from cove.machine.state import ALIVE
-from cove.machine.store import Machine, Store, observe
+from cove.machine.state import ALIVE, State
+from cove.machine.store import Machine, StateRecord, Store, observe, write_state
 from cove.spec.facts import choose_memory_place
 from cove.system.files import grow_sparse, link_to, locked, make_sparse, try_lock, write_json
 from cove.system.paths import MachinePaths
 from cove.system.probe import host_facts
 from cove.system.process import Command, detach
-from cove.vmm.base import BootFiles
+from cove.vmm.base import BootFiles, check_suspend
 
 STOP_DEADLINE = 30.0
 """Seconds that a clean stop may take before the machine is ended."""
 
 _STAGE_DEADLINE = 300.0
+_SUSPEND_DEADLINE = 600.0
 _LOCK_DEADLINE = 60.0
 _ABANDON_DEADLINE = 10.0
 _CLEAR_DEADLINE = 2.0
 
 
-def start(store: Store, name: str, workshop: Workshop) -> Machine:
+def start(store: Store, name: str, workshop: Workshop, *, cold: bool = False) -> Machine:
     """Start the machine ``name`` and wait until its engine answers; a running one is left as it is.
+
+    A suspended one goes on where it was. When its guest no longer fits, why is reported, and it boots.
+
+    Args:
+        store: the machines.
+        name: which one.
+        workshop: where programs and image come from.
+        cold: boot also a suspended machine; its guest is given up.
 
     Raises:
         NotFoundError: there is no such machine.
@@ -51,30 +62,51 @@ def start(store: Store, name: str, workshop: Workshop) -> Machine:
         machine = store.load(name)
         if machine.running:
             return machine
-        plan = _prepare(store, machine, workshop)
-        lock = _take_lock(paths)
-        try:
-            clear_leftovers(paths)
-            _launch(paths, plan, lock)
-        finally:
-            os.close(lock)
-        # it may have been made before there were contexts, or have lost its own; its creation told of problems
-        publish(machine, store.home, silent)
-        try:
-            _follow(paths, workshop.report)
-        except KeyboardInterrupt:
-            _abandon(store.load(name))
-            raise
+        plan = None if cold else resumption(machine, store.home, workshop.report)
+        if plan is None or not _go_on(machine, plan, store, workshop.report):
+            _run(machine, _prepare(store, machine, workshop), store, workshop.report)
     return store.load(name)
+
+
+def suspend(store: Store, name: str, report: Report) -> bool:
+    """Write the running guest of a machine to the disk; nothing runs for it afterwards. Says if it ran.
+
+    Raises:
+        NotFoundError: there is no such machine.
+        UnsupportedError: its driver cannot suspend.
+        ConflictError: it does not run.
+        CoveError: it could not be written; the machine goes on.
+    """
+    machine = store.load(name)
+    check_suspend(driver_named(machine.spec.driver), machine.spec)
+    if machine.record.state is State.SUSPENDED:
+        return False
+    supervisor = machine.record.processes.get("supervisor")
+    if supervisor is None or not machine.running:
+        raise ConflictError(
+            f"{name} is {machine.record.state}", hint="Only a running machine can be suspended."
+        )
+    with stage(report, "suspend", f"Suspending {name}"):
+        client = SupervisorClient(machine.paths.supervisor_socket, name)
+        client.call("POST", "/v1/suspend", deadline=_SUSPEND_DEADLINE)
+        if not supervisor.wait_gone(_ABANDON_DEADLINE):
+            raise DeadlineError(f"the supervisor of {name} did not end", log=machine.paths.supervisor_log)
+    return True
 
 
 def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Report) -> bool:
     """Stop a machine: containers, then the disk, then the kernel; after ``deadline`` seconds it is ended.
 
+    A suspended machine goes on first, so that its containers are stopped as they expect; with no time for that, or
+    when it cannot go on, its guest is given up.
+
     Returns:
         whether it ran. One whose supervisor died is cleared of what it left.
     """
     paths = store.find(name)
+    if observe(paths).state is State.SUSPENDED:
+        with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=_LOCK_DEADLINE):
+            _end_suspension(store, name, deadline > 0, report)
     supervisor = observe(paths).processes.get("supervisor")
     if supervisor is None or not supervisor.alive():
         _clear_dead(paths)
@@ -92,6 +124,24 @@ def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Re
             supervisor.wait_gone(5)
             _clear_dead(paths)
     return True
+
+
+def _end_suspension(store: Store, name: str, orderly: bool, report: Report) -> None:
+    """Let a suspended machine go on, to be stopped; or give its guest up."""
+    machine = store.load(name)
+    if machine.record.state is not State.SUSPENDED:
+        return
+    plan = resumption(machine, store.home, report) if orderly else None
+    if plan is not None and _go_on(machine, plan, store, report):
+        return
+    lock = _take_lock(machine.paths)
+    try:
+        SavedGuest(machine.paths.saved).discard()
+        write_state(
+            machine.paths, StateRecord(state=State.STOPPED, reason="its suspended guest was given up")
+        )
+    finally:
+        os.close(lock)
 
 
 def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
@@ -115,6 +165,33 @@ def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
         finally:
             os.close(lock)
     withdraw(paths, store.home, report)
+
+
+def _go_on(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> bool:
+    """Let the machine's saved guest go on; says whether it did. Why not is reported."""
+    try:
+        _run(machine, plan, store, report)
+    except MachineError as error:
+        report(Note(f"{machine.name} cannot go on where it was: {error.message}."))
+        return False
+    return True
+
+
+def _run(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> None:
+    """Start a supervisor with this plan, and wait until the machine runs."""
+    lock = _take_lock(machine.paths)
+    try:
+        clear_leftovers(machine.paths)
+        _launch(machine.paths, plan, lock)
+    finally:
+        os.close(lock)
+    # it may have been made before there were contexts, or have lost its own; its creation told of problems
+    publish(machine, store.home, silent)
+    try:
+        _follow(machine.paths, report)
+    except KeyboardInterrupt:
+        _abandon(store.load(machine.name))
+        raise
 
 
 def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:

@@ -22,6 +22,9 @@ class Network(Protocol):
     async def expose_unix(self, path: Path, guest_port: int) -> None:
         """Let a socket on the host, for its owner only, lead to a port of the guest."""
 
+    def seal(self) -> None:
+        """Everything that it is to listen on is there."""
+
     async def wait(self) -> str:
         """Wait for its end; returns its last words."""
 

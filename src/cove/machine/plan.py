@@ -30,6 +30,7 @@ class LaunchPlan:
         host_cpu: the host's processor to bind the VMM to, if the driver gains from it.
         hidden: folders in shares that the guest must not see: their path there, and the real one on the host.
         resolv_conf: the file that says where this host asks for names.
+        resume: whether the machine's saved guest is to go on, instead of a new one being booted.
     """
 
     spec: MachineSpec
@@ -40,6 +41,7 @@ class LaunchPlan:
     host_cpu: int | None
     hidden: Mapping[str, Path] = field(default_factory=dict)
     resolv_conf: Path = RESOLV_CONF
+    resume: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -62,6 +64,7 @@ class LaunchPlan:
             "host_cpu": self.host_cpu,
             "hidden": {path: str(real) for path, real in self.hidden.items()},
             "resolv_conf": str(self.resolv_conf),
+            "resume": self.resume,
         }
 
     @classmethod
@@ -84,4 +87,5 @@ class LaunchPlan:
             host_cpu=data["host_cpu"],
             hidden={path: Path(real) for path, real in data.get("hidden", {}).items()},
             resolv_conf=Path(data.get("resolv_conf", RESOLV_CONF)),
+            resume=bool(data.get("resume", False)),
         )

@@ -16,7 +16,8 @@ from cove.system.process import Identity
 
 log = logging.getLogger("cove.supervisor")
 
-_OVER = (State.STOPPED, State.FAILED)
+_BEGUN = (State.STARTING, State.RESUMING)
+_OVER = (State.STOPPED, State.SUSPENDED, State.FAILED)
 
 
 class Recorder:
@@ -44,7 +45,7 @@ class Recorder:
         Raises:
             ConflictError: that state cannot follow.
         """
-        if state is not State.STARTING:
+        if state not in _BEGUN:
             check_transition(self._paths.name, self.record.state, state)
         self.record = StateRecord(
             state=state,
@@ -54,7 +55,7 @@ class Recorder:
             host_cpu=self.record.host_cpu,
             ports=() if state in _OVER else self.record.ports,
         )
-        if state is State.STARTING:
+        if state in _BEGUN:
             self.processes({})
         else:
             write_state(self._paths, self.record)

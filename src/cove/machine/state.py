@@ -6,6 +6,11 @@ created ──> starting ──> running ──> stopping ──> stopped
               v └───────────│────────────│───────────┤
             failed <────────┴────────────┘           │
               └───────────────> starting <───────────┘
+
+running ──> suspending ──> suspended ──> resuming ──> running
+   ^            │              │             │
+   └────────────┘              v             └──> suspended, when it did not go on and can be tried again
+ it went on              starting, cold
 """
 
 from __future__ import annotations
@@ -21,6 +26,9 @@ class State(StrEnum):
     CREATED = "created"
     STARTING = "starting"
     RUNNING = "running"
+    SUSPENDING = "suspending"
+    SUSPENDED = "suspended"
+    RESUMING = "resuming"
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -29,14 +37,17 @@ class State(StrEnum):
 FOLLOWERS: dict[State, frozenset[State]] = {
     State.CREATED: frozenset({State.STARTING}),
     State.STARTING: frozenset({State.RUNNING, State.STOPPING, State.FAILED}),
-    State.RUNNING: frozenset({State.STOPPING, State.FAILED}),
+    State.RUNNING: frozenset({State.STOPPING, State.SUSPENDING, State.FAILED}),
+    State.SUSPENDING: frozenset({State.SUSPENDED, State.RUNNING, State.STOPPING, State.FAILED}),
+    State.SUSPENDED: frozenset({State.RESUMING, State.STARTING, State.STOPPED}),
+    State.RESUMING: frozenset({State.RUNNING, State.SUSPENDED, State.STOPPING, State.FAILED}),
     State.STOPPING: frozenset({State.STOPPED, State.FAILED}),
     State.STOPPED: frozenset({State.STARTING}),
     State.FAILED: frozenset({State.STARTING}),
 }
 """Which states may follow each state."""
 
-ALIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
+ALIVE = frozenset({State.STARTING, State.RUNNING, State.SUSPENDING, State.RESUMING, State.STOPPING})
 """States in which a supervisor must be there; without one the machine has failed."""
 
 

@@ -217,4 +217,7 @@ def observe(paths: MachinePaths) -> StateRecord:
     if again != record:  # it ended between our two looks, and said so
         return again
     reason = f"the supervisor died while the machine was {record.state}"
+    if record.state in (State.SUSPENDING, State.RESUMING) and paths.saved_record.is_file():
+        # it is there only as long as the guest has not run since
+        return replace(record, state=State.SUSPENDED, reason=reason, processes={}, ports=())
     return replace(record, state=State.FAILED, reason=reason, ports=())

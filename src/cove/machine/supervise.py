@@ -24,7 +24,6 @@ from cove.host.names.resolver import Resolver
 from cove.machine.api import application
 from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
-from cove.machine.crew import MTU
 from cove.machine.drivers import driver_named
 from cove.machine.file_events import FileEvents
 from cove.machine.front import front
@@ -32,6 +31,7 @@ from cove.machine.names import NameKeeper
 from cove.machine.parts import Companion
 from cove.machine.plan import LaunchPlan
 from cove.machine.ports import PortKeeper
+from cove.machine.runtimes import MTU
 from cove.machine.share_keeper import ShareKeeper
 from cove.machine.supervisor import Supervisor
 from cove.net.forwards import HOST
@@ -46,6 +46,24 @@ from cove.vmm.virtiofsd import ShareDaemon, most_files
 async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     """Carry out the plan in the machine's folder, from start to stop; then answer the last requests and end."""
     plan = LaunchPlan.from_dict(read_json(paths.launch))
+    supervisor, keeper = _assemble(paths, plan)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.ask_to_stop, 30.0)
+    runner = web.AppRunner(application(supervisor), access_log=None, shutdown_timeout=5)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    gc.freeze()  # what is loaded now stays; the collector need not look at it again
+    try:
+        await supervisor.run()
+    finally:
+        keeper.close()  # what was taken before its life as a companion began
+        await runner.cleanup()
+        paths.supervisor_socket.unlink(missing_ok=True)
+
+
+def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKeeper]:
+    """The supervisor with all its parts, and the one of them that holds ports from before it runs."""
     network = Gvproxy(
         plan.tools["gvproxy"],
         driver=plan.spec.driver,
@@ -59,7 +77,7 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     engine = EngineCalls(partial(tunnel.open, DOCKER))
     keeper = PortKeeper(tunnel, engine)
     names = NameKeeper(tunnel, paths.agent_socket, Resolver(IPv4Address(HOST), resolv_conf=plan.resolv_conf))
-    shares = _share_daemons(plan, paths)
+    shares = _share_daemons(plan, paths, paths.share_dir)
     supervisor = Supervisor(
         paths,
         plan,
@@ -79,31 +97,20 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         before_running=keeper.prepare,
         before_stopping=engine.leave,
         shares=shares,
+        trial_shares=_share_daemons(plan, paths, paths.share_dir / "t"),
     )
     keeper.report = supervisor.tell_ports
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, supervisor.ask_to_stop, 30.0)
-    runner = web.AppRunner(application(supervisor), access_log=None, shutdown_timeout=5)
-    await runner.setup()
-    await web.SockSite(runner, listener).start()
-    gc.freeze()  # what is loaded now stays; the collector need not look at it again
-    try:
-        await supervisor.run()
-    finally:
-        keeper.close()  # what was taken before its life as a companion began
-        await runner.cleanup()
-        paths.supervisor_socket.unlink(missing_ok=True)
+    return supervisor, keeper
 
 
-def _share_daemons(plan: LaunchPlan, paths: MachinePaths) -> list[ShareDaemon]:
+def _share_daemons(plan: LaunchPlan, paths: MachinePaths, folder: Path) -> list[ShareDaemon]:
     return [
         ShareDaemon(
             plan.tools["virtiofsd"],
             driver=plan.spec.driver,
             share=share,
             tag=tag(number),
-            socket_path=paths.share_dir / f"{number}.sock",
+            socket_path=folder / f"{number}.sock",
             log=paths.share_log,
             confinement=share_bounds(plan, share),
         )

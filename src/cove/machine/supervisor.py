@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
-from cove.errors import CoveError, DeadlineError, GuestError, MachineError
+from cove.errors import ConflictError, CoveError, DeadlineError, GuestError, MachineError
 from cove.guest.client import GuestClient
 from cove.guest.relay import Relay
 from cove.machine.boot_watch import BootWatch
@@ -22,13 +22,20 @@ from cove.machine.journal import Journal
 from cove.machine.parts import Companion, Front, Network, ShareServer
 from cove.machine.plan import LaunchPlan
 from cove.machine.recorder import Recorder
+from cove.machine.saved.folder import SavedGuest
+from cove.machine.saving import Saving, failure_of
 from cove.machine.stages import GUEST_STAGES
 from cove.machine.state import State
 from cove.machine.store import StateRecord
+from cove.machine.trial import Trial
+from cove.machine.waking import Cutter, wake
 from cove.system.paths import MachinePaths
-from cove.vmm.base import Vm, Vmm
+from cove.vmm.base import Vm, Vmm, check_suspend
 
 log = logging.getLogger("cove.supervisor")
+
+_CONNECTED = "network"
+"""The stage at which a VMM has opened all that it opens; nothing but the image's own programs ran until then."""
 
 _AT_ONCE = 0.05
 _LAST_STEP = 10.0
@@ -46,6 +53,7 @@ class Supervisor:
         front: what serves the engine's API; by default a plain relay.
         companions: what goes on beside it while it runs.
         shares: what serves the host's folders to it, in the order of their tags.
+        trial_shares: the same again, for the VMM that tries a saved guest.
         before_running: what has to be done between the engine's first answer and the word that the machine runs.
         before_stopping: what has to be done before a running guest is asked to stop.
     """
@@ -60,6 +68,7 @@ class Supervisor:
         front: Front | None = None,
         companions: Sequence[Companion] = (),
         shares: Sequence[ShareServer] = (),
+        trial_shares: Sequence[ShareServer] = (),
         before_running: Callable[[], Awaitable[None]] | None = None,
         before_stopping: Callable[[], None] | None = None,
     ) -> None:
@@ -67,7 +76,9 @@ class Supervisor:
         self.plan = plan
         self.journal = Journal()
         self.ended = asyncio.Event()
+        self._driver = driver
         self._crew = Crew(paths, plan, driver, network, shares)
+        self._saving = Saving(paths, plan, driver, self._crew, Trial(paths, plan, driver, trial_shares))
         self._watched = BootWatch(paths.name, paths.console_log)
         self._recorder = Recorder(paths, plan.host_cpu)
         self._front = front or Relay(paths.docker_socket, paths.relay_socket)
@@ -77,6 +88,8 @@ class Supervisor:
         self._company: list[asyncio.Task[None]] = []
         self._stop_asked = asyncio.Event()
         self._stop_deadline = 30.0
+        self._asked = asyncio.Event()
+        self._suspensions: list[asyncio.Future[None]] = []
 
     @property
     def record(self) -> StateRecord:
@@ -91,32 +104,62 @@ class Supervisor:
         """Begin a clean stop that may take ``deadline`` seconds; :attr:`ended` says when it is done."""
         self._stop_deadline = deadline
         self._stop_asked.set()
+        self._asked.set()
+
+    async def suspend(self) -> None:
+        """Write the guest to the disk and end; returns when it is whole there, and nothing runs for it any more.
+
+        Raises:
+            ConflictError: the machine does not run.
+            UnsupportedError: its driver cannot suspend.
+            CoveError: it could not be written; the machine goes on.
+        """
+        check_suspend(self._driver, self.plan.spec)
+        if self.record.state not in (State.RUNNING, State.SUSPENDING):
+            raise ConflictError(
+                f"{self.paths.name} is {self.record.state}", hint="Only a running machine can be suspended."
+            )
+        done = asyncio.get_running_loop().create_future()
+        self._suspensions.append(done)
+        self._asked.set()
+        await done
 
     async def run(self) -> None:
         """The whole life: start, watch, stop. Leaves nothing running and the end's reason in state.json."""
-        self._enter(State.STARTING, "")
+        self._enter(State.RESUMING if self.plan.resume else State.STARTING, "")
         try:
-            await self._until_stop_asked(self._start())
+            await self._until_asked(self._resume() if self.plan.resume else self._start())
             if not self._stop_asked.is_set():
-                self._company += [asyncio.create_task(_accompany(one)) for one in self._companions]
-                self.journal.running()
-                await self._until_stop_asked(self._watch())
-            await self._stop()
+                await self._live()
+            if self.record.state is not State.SUSPENDED:
+                await self._stop()
         except Exception as failure:  # noqa: BLE001  (nobody is above us who could tell the user)
             error = failure if isinstance(failure, CoveError) else _defect(failure)
             # no traceback: the error is for the user, and whole
             log.error("%s\n%s", error.message, error.details or "")  # noqa: TRY400
             await self._clear()
-            self._enter(State.FAILED, error.message)
+            waits = self.record.state is State.RESUMING and SavedGuest(self.paths.saved).exists
+            self._enter(State.SUSPENDED if waits else State.FAILED, error.message)
             self.journal.failed(error)
         finally:
             await self._clear()
+            _tell(self._suspensions, MachineError(f"{self.paths.name} has ended"))
             self.ended.set()
 
-    async def _until_stop_asked(self, work: Coroutine[None, None, None]) -> None:
-        """Do ``work``, but leave it as soon as a stop is asked for."""
+    async def _live(self) -> None:
+        """From running to the wish for a stop, the guest's own end, or suspended."""
+        self.journal.running()
+        companions = [*self._companions, *([Cutter(self.paths)] if self.plan.resume else [])]
+        self._company += [asyncio.create_task(_accompany(one)) for one in companions]
+        while not self._stop_asked.is_set() and self.record.state is State.RUNNING:
+            await self._until_asked(self._watch())
+            if self._suspensions and self.record.state is State.RUNNING:
+                await self._suspend()
+
+    async def _until_asked(self, work: Coroutine[None, None, None]) -> None:
+        """Do ``work``, but leave it as soon as something is asked for."""
         task = asyncio.ensure_future(work)
-        asked = asyncio.ensure_future(self._stop_asked.wait())
+        asked = asyncio.ensure_future(self._asked.wait())
         await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
         if not task.done():
@@ -124,10 +167,39 @@ class Supervisor:
         try:
             await task
         except asyncio.CancelledError:
-            if not self._stop_asked.is_set():
+            if not self._asked.is_set():
                 raise
 
+    async def _suspend(self) -> None:
+        """Save the guest and end all that runs for it; when it cannot be saved, the guest goes on."""
+        asked, self._suspensions = self._suspensions, []
+        if not self._stop_asked.is_set():
+            self._asked.clear()
+        self._enter(State.SUSPENDING, "")
+        try:
+            await self._saving.save(SavedGuest(self.paths.saved))
+        except Exception as failure:  # noqa: BLE001  (whatever it is, the guest has to go on)
+            error = failure_of(failure)
+            log.warning("not suspended: %s\n%s", error.message, error.details or "")
+            await self._saving.go_on()
+            self._enter(State.RUNNING, "")
+            _tell(asked, error)
+            return
+        await self._clear()
+        self._enter(State.SUSPENDED, "asked for")
+        _tell(asked, None)
+
+    async def _resume(self) -> None:
+        self.journal.begin("resume", "Waking the guest")
+        await wake(self.paths, self._crew, self._watched.on_console)
+        self._recorder.processes(self._crew.identities())
+        await self._front.start()
+        self.journal.end()
+        await self._get_ready()
+
     async def _start(self) -> None:
+        # the disk is about to be changed: a guest that was saved with it would not fit any more
+        SavedGuest(self.paths.saved).discard()
         self.journal.begin("link", "Wiring the network")
         await self._crew.start_services()
         await self._front.start()
@@ -138,6 +210,13 @@ class Supervisor:
             self.journal.begin(stage.name, stage.label)
             await self._watched.reach(stage, self._crew.first_end)
             self.journal.end()
+            if stage is GUEST_STAGES[0]:
+                self._crew.hide_memory()
+            if stage.name == _CONNECTED:
+                self._crew.seal()  # before the first container
+        await self._get_ready()
+
+    async def _get_ready(self) -> None:
         if self._before_running is not None:
             await self._before_running()
         self._enter(State.RUNNING, "")
@@ -210,6 +289,13 @@ async def _accompany(companion: Companion) -> None:
         await companion.run()
     except Exception:
         log.exception("%s ended; the machine goes on without it", type(companion).__name__)
+
+
+def _tell(waiting: Iterable[asyncio.Future[None]], error: CoveError | None) -> None:
+    """Tell those who asked for a suspension what came of it; some may be gone."""
+    for one in waiting:
+        if not one.done():
+            one.set_exception(error) if error is not None else one.set_result(None)
 
 
 def _defect(failure: Exception) -> MachineError:

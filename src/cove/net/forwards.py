@@ -22,6 +22,9 @@ HOST = "192.168.127.254"
 GUEST = "192.168.127.2"
 """The guest; gvproxy leases it to :data:`GUEST_MAC`."""
 
+AGENT = "192.168.127.3"
+"""The guest's own end of the wire, which only its agent listens at."""
+
 GUEST_MAC = "5a:94:ef:e4:0c:ee"
 """The ethernet address for which gvproxy keeps :data:`GUEST`."""
 
@@ -68,7 +71,7 @@ def to_port(port: int, *, host_port: int | None = None, address: str = "127.0.0.
 
 def to_unix(path: Path, port: int) -> Forward:
     """A TCP port of the guest at a unix socket of the host."""
-    return Forward(local=str(path), remote=f"{GUEST}:{port}", protocol="unix")
+    return Forward(local=str(path), remote=f"{AGENT}:{port}", protocol="unix")
 
 
 _REFUSALS: Mapping[str, tuple[type[CoveError], str, str | None]] = {

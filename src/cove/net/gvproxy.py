@@ -142,6 +142,11 @@ class Gvproxy:
         """Let a unix socket on the host lead to a port of the guest; see :meth:`GvproxyApi.expose_unix`."""
         await self.api.expose_unix(path, guest_port)
 
+    def seal(self) -> None:
+        """From now on it listens on nothing more, whoever asks it to, as far as its confinement can hold it to that."""
+        if self._child is not None:
+            self._child.seal()
+
     async def wait(self) -> str:
         """Wait for its end; returns what it said last. Its exit code says nothing: it is 0 after errors too."""
         if self._child is None:

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cove.errors import NotFoundError, StorageError, UsageError
 
 if TYPE_CHECKING:
+    from cove.debian.archive import Archive
     from cove.image.linuxkit.config import Config
     from cove.sdk.installation import Installation
 
@@ -33,6 +36,10 @@ class BuildOptions:
         architecture: Go's name; by default this host's.
         decompress_kernel: take the kernel out of its gzip.
         pull: ask registries even for what is in the content store.
+        base: the folder that ``files: source`` is relative to; by default the current folder.
+        sbom: name of the bill of materials in the image; "" for none.
+        sbom_current_time: it tells the time of the build, so that two builds differ.
+        provenance: write a statement of what went in beside the results.
         size: bytes that a disk is to have; as few as possible by default.
     """
 
@@ -44,6 +51,10 @@ class BuildOptions:
     architecture: str = ""
     decompress_kernel: bool = False
     pull: bool = False
+    base: Path = Path()
+    sbom: str = "sbom.spdx.json"
+    sbom_current_time: bool = False
+    provenance: bool = False
     size: int = 0
 
 
@@ -75,23 +86,35 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
         CoveError: the image cannot be built; nothing was written then.
     """
     from cove.image.formats.names import choose_formats
+    from cove.image.linuxkit.config import load_config
     from cove.image.oci.model import Platform, docker_architecture
     from cove.image.produce import Order, produce
+    from cove.image.sbom.provenance import Artifact
+    from cove.image.sbom.spdx import CREATED
     from cove.machine.boot_tools import BootTools
     from cove.machine.building import image_sources
 
     formats = choose_formats(options.formats, output=options.output)
     if options.output and (options.name or options.folder):
         raise UsageError("-o does not go with --name or --dir", hint="-o names the whole file.")
-    config = read_config(files)
+    if options.provenance and options.output == STDIN:
+        raise UsageError("a statement of origin needs a file to lie beside", hint="Name one with -o.")
+    texts = [(name, _read(name)) for name in files]
     order = Order(
-        config=config,
+        config=load_config(texts),
         platform=Platform(architecture=options.architecture or docker_architecture(platform.machine())),
         formats=formats,
         folder=options.folder or Path(),
         name=options.name or default_name(files[-1]),
         output=options.output,
         decompress_kernel=options.decompress_kernel,
+        base=options.base,
+        sbom=options.sbom,
+        sbom_created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}" if options.sbom_current_time else CREATED,
+        provenance=options.provenance,
+        inputs=[
+            Artifact(name=name, sha256=hashlib.sha256(text.encode()).hexdigest()) for name, text in texts
+        ],
         size=options.size,
         tools=BootTools(installation.workshop()),
     )
@@ -102,7 +125,15 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
         pull=options.pull,
         offline=installation.offline,
     )
-    return produce(order, sources, installation.report)
+    return produce(
+        order, sources, installation.report, lambda: _archive(installation, order.platform.architecture)
+    )
+
+
+def _archive(installation: Installation, architecture: str) -> Archive:
+    from cove.spec.machine import architecture_named
+
+    return installation.workshop().archive(architecture_named(architecture))
 
 
 def default_name(file: str) -> str:

@@ -49,7 +49,10 @@ class Handle:
 
     @property
     def status(self) -> str:
-        """``created``, ``starting``, ``running``, ``stopping``, ``stopped`` or ``failed``."""
+        """``created``, ``starting``, ``running``, ``suspending``, ``suspended``, ``resuming``, ``stopping``...
+
+        And ``stopped`` or ``failed``; see :class:`cove.machine.state.State`.
+        """
         return str(self.record.record.state)
 
     @property

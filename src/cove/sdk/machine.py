@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class Machine(Handle):
     """One machine: start it, change it, use it, delete it."""
 
-    def start(self, *, create: bool = False) -> None:
-        """Start it and wait until its engine answers; a running one is left as it is.
+    def start(self, *, create: bool = False, cold: bool = False) -> None:
+        """Start it and wait until its engine answers; a running one is left as it is, a suspended one goes on.
 
         Args:
             create: make the machine, with defaults, if it does not exist.
+            cold: boot it also if it is suspended; what its guest had in memory is given up.
 
         Raises:
             NotFoundError: there is no such machine.
@@ -33,7 +34,7 @@ class Machine(Handle):
         if create and not self.exists:
             with suppress(ConflictError):  # another process was quicker: it made the machine that we want
                 create_machine(self.installation, self.name)
-        start(self.installation.store, self.name, self.installation.workshop())
+        start(self.installation.store, self.name, self.installation.workshop(), cold=cold)
 
     def ensure_running(self) -> Record:
         """Create and start it if need be; the quick way when it runs already."""
@@ -44,6 +45,20 @@ class Machine(Handle):
                 return machine
         self.start(create=True)
         return store.load(self.name)
+
+    def suspend(self) -> bool:
+        """Write it to the disk as it is, running containers included, and end it. Says if it ran.
+
+        The next :meth:`start` lets it go on where it was.
+
+        Raises:
+            UnsupportedError: its driver cannot suspend.
+            ConflictError: it does not run.
+            CoveError: it could not be written, and goes on.
+        """
+        from cove.machine.lifecycle import suspend
+
+        return suspend(self.installation.store, self.name, self.installation.report)
 
     def stop(self, *, deadline: float = 30.0) -> bool:
         """Stop containers, flush the disk, power off; after ``deadline`` seconds it is ended. Says if it ran."""

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from cove.system.call_rules import CallRules
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1
 _PATH_BENEATH, _NET_PORT = 1, 2
@@ -44,6 +46,7 @@ class Confinement:
         connect_tcp: whether it may connect to TCP ports.
         bind_tcp: the only TCP ports that it may listen on.
         hide: folders that are empty for it, but for what the others name in them; see :mod:`cove.system.hide`.
+        calls: system calls that it is refused; see :mod:`cove.system.call_rules`.
     """
 
     read: tuple[Path, ...] = ()
@@ -51,6 +54,7 @@ class Confinement:
     connect_tcp: bool = False
     bind_tcp: tuple[int, ...] = ()
     hide: tuple[Path, ...] = ()
+    calls: CallRules | None = None
 
 
 @cache

@@ -88,6 +88,16 @@ class MachinePaths:
         return self.root / "settings.img"
 
     @property
+    def saved(self) -> Path:
+        """Folder of the suspended guest: memory, devices, and what they fit to; absent unless it is whole."""
+        return self.root / "saved"
+
+    @property
+    def saved_record(self) -> Path:
+        """What is recorded of the suspended guest (JSON); whether it is there says whether there is one."""
+        return self.saved / "saved.json"
+
+    @property
     def docker_socket(self) -> Path:
         """The engine's API, for the user's own clients."""
         return self.root / "docker.sock"

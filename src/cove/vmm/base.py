@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one interface of every driver: two methods to start a machine, three to live with it.
+"""The one interface of every driver: three methods for machines, five to live with one that runs.
 
 A driver (:class:`Vmm`) turns plain data into one command line, with a pure function, and starts it. What runs
 then is a :class:`Vm`. What a driver cannot do it says in its :class:`Capabilities` and refuses by name, with
@@ -15,7 +15,7 @@ The guest's kernel command line is the image's, then the driver's words, then th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -30,6 +30,9 @@ Ending = Literal["shutdown", "reboot", "panic", "failed", "killed"]
 
 OnConsole = Callable[[str], None]
 """Gets every line of the guest's console, without its line end. It must not block."""
+
+Ready = Callable[[], Awaitable[None]]
+"""Returns when what a suspended guest needs is there; raises what kept it from that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,9 @@ class Runtime:
         confinement: the files that the VMM may use.
         shares: the vhost-user sockets of the share daemons, in the order of their tags ("cove0"...).
         seccomp: whether the host's kernel is Linux, where QEMU can give up system calls.
+        memory_file: the file that is the guest's memory, of its size; None leaves memory to the driver.
+        memory_private: the guest sees the file's contents, and what it writes is its own and lost at its end.
+        incoming: what :meth:`Vm.save` wrote, to go on from instead of booting.
     """
 
     folder: Path
@@ -88,6 +94,9 @@ class Runtime:
     confinement: Confinement | None = None
     shares: tuple[Path, ...] = ()
     seccomp: bool = True
+    memory_file: Path | None = None
+    memory_private: bool = False
+    incoming: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +152,12 @@ class Vm(Protocol):
     async def wait(self) -> Exit:
         """Wait for the end, by whatever cause; may be awaited by several tasks and again after the end."""
 
+    def seal(self) -> None:
+        """Refuse the VMM what it needs to start only: its guest is about to run what nobody has checked.
+
+        What that is stands in the rules of :attr:`Runtime.confinement`.
+        """
+
     async def power_button(self) -> None:
         """Ask the guest to shut down, without its network or agent; returns when it was asked.
 
@@ -153,6 +168,24 @@ class Vm(Protocol):
 
     async def kill(self) -> None:
         """End the VMM now; returns when it is gone. What the guest did not sync is lost."""
+
+    async def save(self, target: Path) -> None:
+        """Pause the guest and write it to ``target``: its devices, and its memory unless that is a file already.
+
+        The guest stays paused, with all its writes in its disk's file, whether this succeeds or not.
+
+        Raises:
+            UnsupportedError: the driver cannot suspend.
+            MachineError: the VMM could not write it, or a device cannot be saved.
+        """
+
+    async def go_on(self) -> None:
+        """Let a paused guest go on.
+
+        Raises:
+            UnsupportedError: the driver cannot suspend.
+            MachineError: the VMM has ended, or does not answer.
+        """
 
 
 class Vmm(Protocol):
@@ -186,11 +219,23 @@ class Vmm(Protocol):
             ToolError: the program is not among ``tools``.
         """
 
-    async def start(self, command: Command, runtime: Runtime, on_console: OnConsole) -> Vm:
+    async def start(
+        self, command: Command, runtime: Runtime, on_console: OnConsole, ready: Ready | None = None
+    ) -> Vm:
         """Start the guest; returns as soon as the VMM runs, which is long before the guest is ready.
+
+        With :attr:`Runtime.incoming` it returns when the guest is loaded, and paused.
+
+        Args:
+            command: from :meth:`command`.
+            runtime: the same.
+            on_console: gets the console's lines.
+            ready: awaited, while the VMM starts, before it reads :attr:`Runtime.incoming`: the memory is filled.
 
         Raises:
             ToolError: the program cannot be started.
+            UnsupportedError: the driver cannot suspend.
+            MachineError: what was saved cannot be loaded. Nothing is left running.
         """
 
     async def grow_disk(self, monitor: Path, size: int) -> None:
@@ -209,3 +254,28 @@ class Vmm(Protocol):
 def unsupported(driver: str, operation: str, *, hint: str | None = None) -> UnsupportedError:
     """The error of a driver that cannot do something; both are named."""
     return UnsupportedError(f"the driver {driver} cannot {operation}", hint=hint)
+
+
+def check_suspend(driver: Vmm, spec: MachineSpec) -> None:
+    """Check that this machine can be suspended.
+
+    Raises:
+        UnsupportedError: its driver cannot, or the way its folders get into the guest.
+    """
+    if not driver.capabilities.suspend:
+        raise cannot_suspend(driver.name)
+    if (
+        spec.shares and spec.mount_type == "9p"
+    ):  # QEMU's word for it: "Migration is disabled when VirtFS is mounted"
+        raise unsupported(
+            driver.name,
+            "suspend a machine with 9p folders",
+            hint="Use one that was created with --mount-type virtiofs.",
+        )
+
+
+def cannot_suspend(driver: str) -> UnsupportedError:
+    """The error of a driver that cannot suspend, and who can."""
+    return unsupported(
+        driver, "suspend", hint="Use a machine of another driver: cove create NAME --driver qemu"
+    )

@@ -7,11 +7,12 @@ import asyncio
 import re
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 from cove.errors import ToolError
 from cove.system.children import Child, spawn
 from cove.system.process import Command, Identity
-from cove.vmm.base import Exit, OnConsole, Runtime
+from cove.vmm.base import Exit, OnConsole, Runtime, cannot_suspend
 from cove.vmm.console import Console, ConsoleLog
 
 _PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
@@ -53,6 +54,10 @@ class ProcessVm:
         await asyncio.wait({self._pump}, timeout=_DRAIN)
         return describe_exit(self._child.name, code, self._console.last_words())
 
+    def seal(self) -> None:
+        """Its guest has booted; see :class:`cove.vmm.base.Vm`."""
+        self._child.seal()
+
     async def power_button(self) -> None:
         """Ask the guest to shut down; see :class:`cove.vmm.base.Vm`."""
         await self._button()
@@ -61,6 +66,14 @@ class ProcessVm:
         """End the VMM with SIGKILL; returns when it is gone and its console is read to the end."""
         self._child.kill()
         await self.wait()
+
+    async def save(self, target: Path) -> None:  # noqa: ARG002
+        """Refused; a VMM that can has a class of its own."""
+        raise cannot_suspend(self._child.name)
+
+    async def go_on(self) -> None:
+        """Refused; a VMM that can has a class of its own."""
+        raise cannot_suspend(self._child.name)
 
 
 async def start_process(

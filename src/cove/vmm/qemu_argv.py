@@ -40,6 +40,7 @@ def qemu_command(
         raise ToolError(f"{board.program} is not in the toolbox")
     return tools[board.program].with_args(
         *_machine(spec, runtime, board),
+        *_memory(spec, runtime),
         *_kernel(spec, boot, runtime, board),
         *_disks(boot),
         *_network(runtime),
@@ -47,6 +48,7 @@ def qemu_command(
         *_small_devices(),
         *board.devices,
         *monitor(runtime),
+        *_incoming(runtime),
     )
 
 
@@ -79,6 +81,23 @@ def _machine(spec: MachineSpec, runtime: Runtime, board: Board) -> list[str]:
         # after the host slept the guest reads the right time from its clock chip
         "-rtc", "base=utc,clock=host",
     ]  # fmt: skip
+
+
+def _memory(spec: MachineSpec, runtime: Runtime) -> list[str]:
+    size = f"size={spec.memory // 1024}k"
+    if runtime.memory_file is not None and runtime.memory_private:
+        if runtime.shares:
+            raise unsupported("qemu", "serve shares to a guest with private memory")
+        # rom=off: without it what the guest gives back would be cut out of the file, which is not its own
+        backend = f"memory-backend-file,mem-path={escape(runtime.memory_file)},share=off,readonly=on,rom=off"
+    elif runtime.memory_file is not None:
+        # a file of ours, not QEMU's own: such memory need not be written when the guest is suspended
+        backend = f"memory-backend-file,mem-path={escape(runtime.memory_file)},share=on"
+    elif runtime.shares:
+        backend = "memory-backend-memfd,share=on"  # the share daemons work in the guest's memory itself
+    else:
+        return []
+    return ["-object", f"{backend},id=memory,{size}", "-machine", "memory-backend=memory"]
 
 
 def _kernel(spec: MachineSpec, boot: BootFiles, runtime: Runtime, board: Board) -> list[str]:
@@ -133,13 +152,7 @@ def _network(runtime: Runtime) -> list[str]:
 def _shares(spec: MachineSpec, runtime: Runtime) -> list[str]:
     if spec.mount_type == "9p":
         return [word for index, share in enumerate(spec.shares) for word in _plan9(index, share)]
-    if not runtime.shares:
-        return []
-    # the daemons work in the guest's memory itself
-    words = [
-        "-object", f"memory-backend-memfd,id=memory,size={spec.memory // 1024}k,share=on",
-        "-machine", "memory-backend=memory",
-    ]  # fmt: skip
+    words = []
     for index, path in enumerate(runtime.shares):
         words += [
             "-chardev", f"socket,id=share{index},path={escape(path)}",
@@ -178,3 +191,8 @@ def monitor(runtime: Runtime) -> list[str]:
         "-chardev", f"socket,id=monitor,path={escape(runtime.qmp_socket)},server=on,wait=off",
         "-mon", "chardev=monitor,mode=control",
     ]  # fmt: skip
+
+
+def _incoming(runtime: Runtime) -> list[str]:
+    # paused until we say so; what to load comes through the monitor, when the memory is there
+    return ["-S", "-incoming", "defer"] if runtime.incoming is not None else []

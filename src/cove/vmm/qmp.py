@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QEMU's monitor: one command on a fresh connection, through the library ``qemu.qmp``.
+"""QEMU's monitor, through the library ``qemu.qmp``: a fresh connection for each exchange.
 
-QEMU's monitor socket serves one client at a time, so a connection is never kept.
+QEMU's monitor socket serves one client at a time, so a connection is not kept longer than its exchange.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from cove.errors import MachineError
 
-_RETRY = 0.02
+_RETRY = 0.01
 
 
 async def qmp(
@@ -33,22 +35,38 @@ async def qmp(
     Raises:
         MachineError: QEMU cannot be reached, did not answer in time or refused.
     """
+    async with monitor(path, command, deadline=deadline) as client:
+        result: object = await client.execute(command, arguments)
+    return result
+
+
+@asynccontextmanager
+async def monitor(path: Path, what: str, *, deadline: float) -> AsyncIterator[QMPClient]:
+    """A connection for several commands that belong together.
+
+    Args:
+        path: the monitor's socket.
+        what: what they do, for errors.
+        deadline: seconds for all of them.
+
+    Raises:
+        MachineError: QEMU cannot be reached, did not answer in time or refused.
+    """
     try:
         async with asyncio.timeout(deadline):
             client = await _connect(path)
             try:
-                result: object = await client.execute(command, arguments)
+                yield client
             finally:
                 await client.disconnect()
     except ExecuteError as error:
-        raise MachineError(f"QEMU refused {command}", details=str(error)) from error
-    except QMPError as error:
-        raise MachineError(f"QEMU's monitor failed at {command}", details=str(error)) from error
+        raise MachineError(f"QEMU refused {what}", details=str(error)) from error
+    except (QMPError, EOFError) as error:
+        raise MachineError(f"QEMU's monitor failed at {what}", details=str(error)) from error
     except TimeoutError as error:
         raise MachineError(
-            f"QEMU did not answer {command} within {deadline:.0f} s", details=str(path)
+            f"QEMU did not answer {what} within {deadline:.0f} s", details=str(path)
         ) from error
-    return result
 
 
 async def _connect(path: Path) -> QMPClient:

@@ -10,7 +10,7 @@ from pathlib import Path
 from cove.spec.machine import Driver, MachineSpec
 from cove.system.files import private_folder, remove_tree
 from cove.system.process import Command
-from cove.vmm.base import BootFiles, Capabilities, OnConsole, Runtime, Vm, unsupported
+from cove.vmm.base import BootFiles, Capabilities, OnConsole, Ready, Runtime, Vm, cannot_suspend, unsupported
 from cove.vmm.mconsole import mconsole
 from cove.vmm.process_vm import start_process
 from cove.vmm.uml_argv import mconsole_socket, uml_command
@@ -32,8 +32,16 @@ class Uml:
         """The whole command line; see :func:`cove.vmm.uml_argv.uml_command`."""
         return uml_command(spec, boot, runtime, tools)
 
-    async def start(self, command: Command, runtime: Runtime, on_console: OnConsole) -> Vm:
+    async def start(
+        self,
+        command: Command,
+        runtime: Runtime,
+        on_console: OnConsole,
+        ready: Ready | None = None,  # noqa: ARG002
+    ) -> Vm:
         """Start the kernel. The folder ``uml_dir`` is made anew: the pid file in it would be believed."""
+        if runtime.incoming is not None:
+            raise cannot_suspend(self.name)
         remove_tree(runtime.uml_dir)
         private_folder(runtime.uml_dir)
         if not runtime.memory_dir.exists():

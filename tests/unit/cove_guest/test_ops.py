@@ -150,3 +150,58 @@ def test_search_domains_are_written_whole(context: ops.Context, tmp_path: Path) 
 def test_search_domains_that_are_none_are_refused(context: ops.Context, domains: object) -> None:
     with pytest.raises(RefusedError, match="must be a list of domains"):
         ops.run(context, "search", ops.Request({"domains": domains}))
+
+
+class Disk:
+    """The data disk's state; the real calls would freeze the disk that these tests run on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.frozen = False
+        self.entropy = b""
+        monkeypatch.setattr(kernel, "freeze", self.freeze)
+        monkeypatch.setattr(kernel, "thaw", self.thaw)
+        monkeypatch.setattr(kernel, "add_entropy", self.add)
+
+    def freeze(self, _folder: str) -> None:
+        if self.frozen:
+            raise OSError(16, "Device or resource busy")
+        self.frozen = True
+
+    def thaw(self, _folder: str) -> bool:
+        was, self.frozen = self.frozen, False
+        return was
+
+    def add(self, seed: bytes) -> None:
+        assert not self.frozen
+        self.entropy += seed
+
+
+def test_frozen_disk_thaws_by_itself(context: ops.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    ops.run(context, "freeze", ops.Request({"seconds": 0.05}))
+    with pytest.raises(RefusedError) as caught:
+        ops.run(context, "freeze", ops.Request({"seconds": 0.05}))
+    assert caught.value.code == "EBUSY"
+    end = time.monotonic() + 10
+    while disk.frozen:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_thaw_and_wake(context: ops.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    ops.run(context, "freeze", ops.Request({"seconds": 60}))
+    assert ops.run(context, "thaw", ops.Request({})) == {"frozen": True}
+    assert ops.run(context, "thaw", ops.Request({})) == {"frozen": False}
+    ops.run(context, "freeze", ops.Request({"seconds": 60}))
+    set_to: list[float] = []
+    monkeypatch.setattr(time, "clock_settime", lambda _clock, seconds: set_to.append(seconds))
+    answer = ops.run(context, "wake", ops.Request({"seconds": 1e9, "entropy": "00ff"}))
+    assert (answer["frozen"], disk.frozen, disk.entropy, set_to) == (True, False, b"\x00\xff", [1e9])
+
+
+@pytest.mark.parametrize("entropy", ["xyz", 5, None])
+def test_wake_refuses(context: ops.Context, monkeypatch: pytest.MonkeyPatch, entropy: object) -> None:
+    Disk(monkeypatch)
+    with pytest.raises(RefusedError):
+        ops.run(context, "wake", ops.Request({"seconds": 1.0, "entropy": entropy}))

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +61,7 @@ async def started(world: World) -> Crew:
 
 async def test_services_come_before_the_guest(world: World) -> None:
     await world.crew.start_services()
-    assert world.wire.calls == ["start", "relay.sock -> 60998", "agent.sock -> 60997"]
+    assert world.wire.calls == ["start", "relay.sock -> 60998", "agent.sock -> 60997", "seal"]
     assert world.share.calls == ["start"]
     assert set(world.crew.identities()) == {"gvproxy", "share-cove0"}
     await world.crew.start_vm(lambda _: None)
@@ -88,7 +88,32 @@ async def test_end_leaves_nothing(world: World) -> None:
     await crew.end()
     assert not folders[0].exists()
     assert world.wire.calls[-1] == world.share.calls[-1] == "stop"
-    assert (await asyncio.wait_for(crew.first_end(), 10)).startswith("the fake was ended by SIGKILL")
+    assert crew.vm is None
+    await started(world)  # as when a suspended guest goes on
+    assert "vmm" in crew.identities()
+
+
+async def test_memory_of_ours_is_a_file_of_its_size(store: Store) -> None:
+    paths = store.create(SPEC).paths
+    plan, driver = make_plan(paths), WatchedFake(suspend=True)
+    crew = Crew(paths, plan, driver, Wire(), [])
+    await crew.start_services()
+    await crew.start_vm(lambda _: None)
+    assert crew.memory_file is not None
+    assert crew.memory_file.stat().st_size == SPEC.memory
+    assert driver.started[0].memory_file == crew.memory_file
+    await crew.end()
+    assert crew.memory_file is None
+
+
+async def test_memory_on_a_disk_is_left_to_the_driver(store: Store) -> None:
+    paths = store.create(SPEC).paths
+    plan = replace(make_plan(paths), memory_dir=paths.vm_dir)
+    crew = Crew(paths, plan, WatchedFake(suspend=True), Wire(), [])
+    await crew.start_services()
+    await crew.start_vm(lambda _: None)
+    assert crew.memory_file is None
+    await crew.end()
 
 
 async def test_end_without_a_start(world: World) -> None:

@@ -7,13 +7,17 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from cove.errors import MachineError
 from cove.machine.leftovers import clear_leftovers
+from cove.machine.memory import MemoryFolder
 from cove.machine.state import State
-from cove.machine.store import StateRecord, Store, read_state, write_state
+from cove.machine.store import StateRecord, Store, observe, read_state, write_state
+from cove.machine.trial import trial_folder
+from cove.system.files import write_json
 from cove.system.paths import MachinePaths
 from cove.system.process import Identity
 from tests.unit.machine.world import SPEC
@@ -96,3 +100,40 @@ def test_a_process_that_cannot_be_ended_is_named(
     with pytest.raises(MachineError, match=rf"the vmm of a former run \(pid {me.pid}\) cannot be ended"):
         clear_leftovers(paths, deadline=0.05)
     assert read_state(paths).state is State.RUNNING
+
+
+@pytest.mark.parametrize("state", [State.SUSPENDING, State.RESUMING])
+def test_guest_that_was_whole_on_the_disk_is_not_lost(paths: MachinePaths, state: State) -> None:
+    write_state(paths, record(state, supervisor=Identity(2**22 + 1, "1")))
+    assert observe(paths).state is State.FAILED
+    paths.saved.mkdir()
+    paths.saved_record.write_text("{}")
+    assert observe(paths).state is State.SUSPENDED
+    clear_leftovers(paths)
+    now = read_state(paths)
+    assert (now.state, now.processes) == (State.SUSPENDED, {})
+    assert paths.saved_record.exists()
+
+
+def test_half_written_guests_and_memory_are_removed(paths: MachinePaths, tmp_path: Path) -> None:
+    write_json(paths.launch, {"memory_dir": str(tmp_path)})
+    memory = MemoryFolder(tmp_path, paths.root)
+    memory.make_file(1 << 20)
+    trial = MemoryFolder(tmp_path, trial_folder(paths))
+    other = MemoryFolder(tmp_path, paths.root / "x")
+    (paths.root / ".saved.half").mkdir()
+    clear_leftovers(paths)
+    assert not memory.path.exists()
+    assert not trial.path.exists()
+    assert other.path.exists()
+    assert not (paths.root / ".saved.half").exists()
+
+
+def test_hidden_memory_is_still_ours(tmp_path: Path) -> None:
+    memory = MemoryFolder(tmp_path, tmp_path / "m")
+    memory.make_file(1 << 20).write_bytes(b"guest")
+    hidden = memory.hide_file()
+    assert list(memory.path.iterdir()) == []
+    assert hidden.read_bytes() == b"guest"
+    memory.remove()
+    assert not hidden.exists()

@@ -18,13 +18,20 @@ from typing import cast
 
 import pytest
 
-from cove.errors import ConflictError, DeadlineError, MachineError, NotFoundError, StorageError
-from cove.events import Event, StageBegun, StageEnded
+from cove.errors import (
+    ConflictError,
+    DeadlineError,
+    MachineError,
+    NotFoundError,
+    StorageError,
+    UnsupportedError,
+)
+from cove.events import Event, Note, StageBegun, StageEnded
 from cove.image.guest_image import GuestImage, KernelPackage
 from cove.machine import lifecycle
 from cove.machine.assets import Workshop
 from cove.machine.config import Config
-from cove.machine.lifecycle import delete, start, stop
+from cove.machine.lifecycle import delete, start, stop, suspend
 from cove.machine.plan import LaunchPlan
 from cove.machine.state import State
 from cove.machine.store import StateRecord, Store, read_state, write_state
@@ -361,3 +368,60 @@ def test_stop_from_many_at_once(store: Store, workshop: Workshop) -> None:
     assert len(results) == 3
     assert any(results)
     assert store.load("dev").record.state is State.STOPPED
+
+
+def test_who_cannot_suspend_is_named(store: Store) -> None:
+    store.create(SPEC)
+    with pytest.raises(UnsupportedError, match="the driver uml cannot suspend") as caught:
+        suspend(store, "dev", silent)
+    assert "--driver qemu" in (caught.value.hint or "")
+
+
+def test_suspend_of_what_does_not_run(store: Store) -> None:
+    paths = store.create(replace(SPEC, driver="qemu", accel="tcg")).paths
+    with pytest.raises(ConflictError, match="dev is created"):
+        suspend(store, "dev", silent)
+    write_state(paths, StateRecord(state=State.SUSPENDED))
+    assert not suspend(store, "dev", silent)
+
+
+def test_suspended_guest_that_is_gone_or_unfit_is_told_and_the_machine_boots(
+    store: Store, ready: ReadyWorkshop, workshop: Workshop
+) -> None:
+    paths = store.create(SPEC).paths
+    write_state(paths, StateRecord(state=State.SUSPENDED))
+    assert start(store, "dev", workshop).running
+    assert [event.text for event in ready.seen if isinstance(event, Note)] == [
+        "dev cannot go on where it was: what was saved of it is gone."
+    ]
+    stop(store, "dev", deadline=0, report=silent)
+    paths.saved.mkdir()
+    paths.saved_record.write_text("{}")
+    write_state(paths, StateRecord(state=State.SUSPENDED))
+    assert start(store, "dev", workshop).running
+    assert not paths.saved.exists()
+
+
+def test_cold_start_asks_nothing_of_the_saved_guest(
+    store: Store, ready: ReadyWorkshop, workshop: Workshop
+) -> None:
+    paths = store.create(SPEC).paths
+    paths.saved.mkdir()
+    paths.saved_record.write_text("{}")
+    write_state(paths, StateRecord(state=State.SUSPENDED))
+    assert start(store, "dev", workshop, cold=True).running
+    assert not any(isinstance(event, Note) for event in ready.seen)
+    assert not paths.saved.exists()
+
+
+@pytest.mark.parametrize("deadline", [0, 30.0])
+def test_stop_of_a_suspended_machine_that_cannot_go_on_gives_its_guest_up(
+    store: Store, deadline: float
+) -> None:
+    paths = store.create(SPEC).paths
+    paths.saved.mkdir()
+    paths.saved_record.write_text("{}")
+    write_state(paths, StateRecord(state=State.SUSPENDED))
+    assert not stop(store, "dev", deadline=deadline, report=silent)
+    assert read_state(paths).state is State.STOPPED
+    assert not paths.saved.exists()

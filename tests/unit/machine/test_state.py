@@ -32,5 +32,5 @@ def test_every_life_can_go_on_and_come_to_an_end() -> None:
 
 
 def test_a_supervisor_is_there_in_between_only() -> None:
-    assert set(State) - {State.CREATED, State.STOPPED, State.FAILED} == ALIVE
+    assert set(State) - {State.CREATED, State.SUSPENDED, State.STOPPED, State.FAILED} == ALIVE
     assert all(State.FAILED in FOLLOWERS[state] for state in ALIVE)

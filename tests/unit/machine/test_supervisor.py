@@ -45,10 +45,11 @@ async def test_start_reaches_all_stages_in_order(store: Store) -> None:
         assert names(events) == [*WHOLE_START, "running"]
         assert all(event["ok"] for event in events if event["event"] == "stage-ended")
         assert all(event["label"] for event in events if event["event"] == "stage-begun")
-        assert run.wire.calls == ["start", "relay.sock -> 60998", "agent.sock -> 60997"]
+        assert run.wire.calls == ["start", "relay.sock -> 60998", "agent.sock -> 60997", "seal"]
         recorded = read_state(run.supervisor.paths)
         assert recorded == run.supervisor.record
         assert (recorded.state, recorded.reason) == (State.RUNNING, "")
+        assert run.vm.sealed
         assert recorded.processes == {"supervisor": me, "gvproxy": me, "vmm": me}
         assert [name for name, _ in recorded.stages] == ["link", *STAGES]
         assert store.load(SPEC.name).running
@@ -56,6 +57,12 @@ async def test_start_reaches_all_stages_in_order(store: Store) -> None:
         console = run.supervisor.paths.console_log.read_text()
         assert "cove.hostname=dev" in console
     assert sockets_left(run) == []
+
+
+async def test_a_vmm_is_not_sealed_before_its_guest_has_opened_its_devices(store: Store) -> None:
+    async with running(store, driver=WatchedFake(stages=("kernel", "root", "disk"))) as run:
+        await run.heard("stage-begun network")
+        assert not run.vm.sealed
 
 
 async def test_stop_presses_the_button_when_the_agent_does_not_answer(store: Store) -> None:

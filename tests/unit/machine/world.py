@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -19,8 +20,8 @@ from cove.machine.supervisor import Supervisor
 from cove.spec.machine import MachineSpec
 from cove.system.paths import Home, MachinePaths
 from cove.system.process import Command, Identity
-from cove.vmm.base import BootFiles, OnConsole, Runtime, Vm
-from cove.vmm.fake import STAGES, Fake
+from cove.vmm.base import BootFiles, OnConsole, Ready, Runtime, Vm
+from cove.vmm.fake import STAGES, Fake, FakeVm
 
 SPEC = MachineSpec(name="dev", driver="uml", accel="none", cpus=1, memory=2**30, disk=2**30)
 DEADLINE = 20.0
@@ -33,7 +34,9 @@ def short_home() -> Iterator[Home]:
         yield Home(Path(folder), Path(folder) / "cache")
 
 
-def make_plan(paths: MachinePaths, spec: MachineSpec = SPEC, host_cpu: int | None = None) -> LaunchPlan:
+def make_plan(
+    paths: MachinePaths, spec: MachineSpec = SPEC, host_cpu: int | None = None, *, resume: bool = False
+) -> LaunchPlan:
     return LaunchPlan(
         spec=spec,
         boot=BootFiles(
@@ -48,6 +51,7 @@ def make_plan(paths: MachinePaths, spec: MachineSpec = SPEC, host_cpu: int | Non
         firmware=(Path("/firmware"),),
         memory_dir=paths.root,
         host_cpu=host_cpu,
+        resume=resume,
     )
 
 
@@ -65,6 +69,9 @@ class Wire:
         if self.failure is not None:
             raise self.failure
 
+    def seal(self) -> None:
+        self.calls.append("seal")
+
     async def expose_unix(self, path: Path, guest_port: int) -> None:
         self.calls.append(f"{path.name} -> {guest_port}")
 
@@ -80,10 +87,18 @@ class WatchedFake(Fake):
 
     vm: Vm | None = None
 
-    async def start(self, command: Command, runtime: Runtime, on_console: OnConsole) -> Vm:
-        self.say = on_console
-        self.vm = await super().start(command, runtime, on_console)
-        return self.vm
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.started: list[Runtime] = []
+
+    async def start(
+        self, command: Command, runtime: Runtime, on_console: OnConsole, ready: Ready | None = None
+    ) -> Vm:
+        vm = await super().start(command, runtime, on_console, ready)
+        self.started.append(runtime)
+        if runtime.net_socket.name != "n":  # that is one on trial
+            self.say, self.vm = on_console, vm
+        return vm
 
 
 @dataclass
@@ -96,8 +111,8 @@ class Run:
     task: asyncio.Task[None]
 
     @property
-    def vm(self) -> Vm:
-        assert self.driver.vm is not None
+    def vm(self) -> FakeVm:
+        assert isinstance(self.driver.vm, FakeVm)
         return self.driver.vm
 
     async def events(self) -> list[dict[str, object]]:
@@ -119,14 +134,14 @@ class Run:
 
 @asynccontextmanager
 async def running(
-    store: Store, *, driver: WatchedFake | None = None, wire: Wire | None = None
+    store: Store, *, driver: WatchedFake | None = None, wire: Wire | None = None, resume: bool = False
 ) -> AsyncIterator[Run]:
     """A supervisor that has just begun its work on the machine of :data:`SPEC`, made if need be."""
     if not store.exists(SPEC.name):
         store.create(SPEC)
     paths = store.home.machine(SPEC.name)
     driver, wire = driver or WatchedFake(), wire or Wire()
-    supervisor = Supervisor(paths, make_plan(paths), driver, wire)
+    supervisor = Supervisor(paths, make_plan(paths, resume=resume), driver, wire)
     run = Run(supervisor, driver, wire, asyncio.create_task(supervisor.run()))
     try:
         yield run

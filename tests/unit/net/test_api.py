@@ -71,7 +71,7 @@ async def test_a_unix_socket_is_for_its_owner_only(api: GvproxyApi, tmp_path: Pa
     path = tmp_path / "docker.sock"
     await api.expose_unix(path, 1025)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert await api.forwards() == (Forward(local=str(path), remote="192.168.127.2:1025", protocol="unix"),)
+    assert await api.forwards() == (Forward(local=str(path), remote="192.168.127.3:1025", protocol="unix"),)
 
 
 async def test_nobody_there(tmp_path: Path) -> None:

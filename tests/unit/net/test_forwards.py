@@ -33,7 +33,7 @@ def test_shapes() -> None:
     }
     assert to_unix(Path("/m/docker.sock"), 1025).to_wire() == {
         "local": "/m/docker.sock",
-        "remote": "tcp://192.168.127.2:1025",
+        "remote": "tcp://192.168.127.3:1025",
         "protocol": "unix",
     }
 

@@ -50,7 +50,7 @@ def test_every_file_of_a_machine_lies_in_its_folder_under_its_own_name() -> None
     paths = MachinePaths(Path("/h/m/x"))
     found = [getattr(paths, name) for name in FILES]
     assert len(found) > 10
-    assert {path.parent for path in found} == {paths.root, paths.net_dir, paths.vm_dir}
+    assert {path.parent for path in found} == {paths.root, paths.net_dir, paths.vm_dir, paths.saved}
     assert len(set(found)) == len(found)
 
 

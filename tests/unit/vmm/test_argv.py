@@ -102,6 +102,28 @@ CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
         dataclasses.replace(RUNTIME, net_socket=Path("/a,b/net"), qmp_socket=Path("/a,b/qmp")),
     ),
     "qemu_argv/shares": (TCG, BOOT, dataclasses.replace(RUNTIME, shares=SHARES)),
+    "qemu_argv/memory_file": (
+        TCG,
+        BOOT,
+        dataclasses.replace(RUNTIME, memory_file=Path("/dev/shm/a,b/memory"), shares=SHARES),
+    ),
+    "qemu_argv/incoming": (
+        TCG,
+        BOOT,
+        dataclasses.replace(RUNTIME, memory_file=Path("/dev/shm/memory"), incoming=Path("/m/saved/devices")),
+    ),
+    "qemu_argv/memory_private": (
+        TCG,
+        BOOT,
+        dataclasses.replace(
+            RUNTIME, memory_file=Path("/m/memory"), memory_private=True, incoming=Path("/m/devices")
+        ),
+    ),
+    "qemu_argv/memory_private_shared": (
+        TCG,
+        BOOT,
+        dataclasses.replace(RUNTIME, memory_file=Path("/m/memory"), memory_private=True, shares=SHARES),
+    ),
     "qemu_argv/no_accel": (dataclasses.replace(TCG, accel="none"), BOOT, RUNTIME),
     "qemu_argv/line_end_in_path": (TCG, dataclasses.replace(BOOT, data=Path("/a\nb")), RUNTIME),
     "qemu_argv/line_end_in_cmdline": (TCG, dataclasses.replace(BOOT, cmdline="a\nb"), RUNTIME),

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import signal
 from pathlib import Path
 
 import pytest
 
-from cove.errors import ToolError, UnsupportedError
+from cove.errors import MachineError, ToolError, UnsupportedError
 from cove.spec.machine import MachineSpec
 from cove.system.process import Command, Identity
 from cove.vmm.base import BootFiles, Runtime, Vm, Vmm, unsupported
@@ -139,7 +140,38 @@ def test_endings(code: int, console: list[str], ending: str) -> None:
 @pytest.mark.parametrize("driver", [Qemu(), Uml(), Fake()])
 def test_capabilities_are_told(driver: Vmm) -> None:
     assert driver.capabilities.power_button
-    assert not driver.capabilities.suspend
+    assert driver.capabilities.suspend == (driver.name == "qemu")
+
+
+async def test_who_cannot_suspend_says_who_can(runtime: Runtime, tmp_path: Path) -> None:
+    for kind in ("fake", "process"):
+        vm = await start(kind, runtime, asyncio.Queue())
+        for refused in (vm.save(tmp_path / "saved"), vm.go_on()):
+            with pytest.raises(UnsupportedError, match=r"the driver (uml|sh) cannot suspend") as caught:
+                await refused
+            assert "--driver qemu" in (caught.value.hint or "")
+        await vm.kill()
+    incoming = dataclasses.replace(runtime, incoming=tmp_path / "saved")
+    for driver in (Uml(), Fake()):
+        with pytest.raises(UnsupportedError, match="the driver uml cannot suspend"):
+            await driver.start(Command(("/nonexistent",), {}), incoming, lambda _line: None)
+
+
+async def test_the_fake_can_suspend(runtime: Runtime, tmp_path: Path) -> None:
+    fake = Fake(suspend=True)
+    command = fake.command(SPEC, BOOT, runtime, {})
+    vm = await fake.start(command, runtime, lambda _line: None)
+    await vm.save(tmp_path / "saved")
+    await vm.kill()
+    seen: list[str] = []
+    incoming = dataclasses.replace(runtime, incoming=tmp_path / "saved")
+    vm = await fake.start(command, incoming, seen.append)
+    await vm.go_on()
+    assert not any("cove-stage" in line for line in seen)
+    await vm.kill()
+    (tmp_path / "saved").write_text("something else")
+    with pytest.raises(MachineError, match="could not load"):
+        await fake.start(command, incoming, seen.append)
 
 
 async def test_the_fake_can_hang_fail_and_lack_a_button(runtime: Runtime) -> None:

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of an image as an initramfs, with kernel, command line and microcode split off (initrd.go of LinuxKit).
+"""The files of an image as an initramfs, as LinuxKit makes it (initrd.go).
 
 Format: newc, see Documentation/driver-api/early-userspace/buffer-format.rst of Linux. Hard links become relative
 symlinks and extended attributes are lost, as in LinuxKit: the archive is identical to its.
 """
 
 from __future__ import annotations
-
-from typing import BinaryIO
 
 from cove.errors import ArchiveError
 from cove.image.formats.gzips import Writable
@@ -28,37 +26,6 @@ from cove.image.tar.header import (
 _KINDS = {FILE: 0o10, SYMLINK: 0o12, LINK: 0o12, CHARACTER: 0o02, BLOCK: 0o06, DIRECTORY: 0o04, FIFO: 0o01}
 _FIRST_INODE = 721
 _BLOCK = 512
-_BOOT = "boot/"
-KERNEL, CMDLINE, UCODE = "boot/kernel", "boot/cmdline", "boot/ucode.cpio"
-
-
-class BootSplitter:
-    """Sends kernel, command line and microcode into files of their own; for sinks that hold the rest.
-
-    Args:
-        files: where each of :data:`KERNEL`, :data:`CMDLINE`, :data:`UCODE` goes.
-    """
-
-    def __init__(self, files: dict[str, BinaryIO]) -> None:
-        self._files = files
-        self._current: BinaryIO | None = None
-        self.inside = False
-
-    def begin(self, header: Header) -> bool:
-        """Whether the file that begins is not for the rest: it lies in /boot."""
-        self.inside = header.name.startswith(_BOOT)
-        self._current = self._files.get(header.name) if self.inside else None
-        if self._current is not None:
-            # of two with the same name the last one counts
-            self._current.seek(0)
-            self._current.truncate()
-        return self.inside
-
-    def write(self, data: bytes) -> bool:
-        """Whether the bytes were taken."""
-        if self._current is not None:
-            self._current.write(data)
-        return self.inside
 
 
 class InitrdSink:
@@ -66,19 +33,16 @@ class InitrdSink:
 
     Args:
         out: where to; stays open.
-        boot: takes what lies in /boot.
     """
 
-    def __init__(self, out: Writable, boot: BootSplitter) -> None:
-        self._out, self._boot = out, boot
+    def __init__(self, out: Writable) -> None:
+        self._out = out
         self._inode = _FIRST_INODE
         self._written = 0
         self._pad = b""
 
     def begin(self, header: Header) -> None:
         """A header, and the target of a symlink."""
-        if self._boot.begin(header):
-            return
         kind = _KINDS.get(header.kind)
         if kind is None:
             raise ArchiveError(
@@ -99,8 +63,7 @@ class InitrdSink:
 
     def write(self, data: bytes) -> None:
         """Contents."""
-        if not self._boot.write(data):
-            self._put(data)
+        self._put(data)
 
     def end(self) -> None:
         """The trailer."""

@@ -12,24 +12,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cove.debian.archive import Archive
 from cove.image.linuxkit.config import Config, Container, Volume
+from cove.image.linuxkit.debian import Packages, Unpacked, add_kernel, add_root, resolve_packages
 from cove.image.linuxkit.files import add_files
 from cove.image.linuxkit.gowrite import to_json
 from cove.image.linuxkit.kernel import unpack_kernel
 from cove.image.linuxkit.meaning import SECTIONS
 from cove.image.linuxkit.ocivolume import write_layout
-from cove.image.linuxkit.output import Output
+from cove.image.linuxkit.output import Output, Seen
 from cove.image.linuxkit.spec import LABEL, Chosen, container_spec, read_label, runtime_config
 from cove.image.linuxkit.unpack import RESOLVER, unpack_image
 from cove.image.linuxkit.volumes import with_volumes
 from cove.image.oci.model import Image, ImageSource, Platform, Root, parse_platform
 from cove.image.oci.reader import find_root, open_image
 from cove.image.oci.reference import parse_reference
+from cove.image.sbom.component import APK
 from cove.image.sinks import Sink
 from cove.image.tar.header import FILE, Header
 from cove.image.tar.reader import Data
 
-APK_DATABASE = "lib/apk/db/installed"
+More = Callable[[Sink, Sequence[Seen]], None]
+"""Adds files at the end."""
+
 
 _TMP = "tmp"
 _PREFIXED = ("onboot", "onshutdown")
@@ -66,7 +71,9 @@ class Prepared:
         init: images for /.
         volumes: image of each volume; None for an empty one.
         bundles: the containers, section by section.
+        packages: the Debian packages; None if none were asked for.
         images: everything that was found, by full name.
+        roots: where each image begins, by full name.
     """
 
     config: Config
@@ -74,21 +81,30 @@ class Prepared:
     init: tuple[Image, ...]
     volumes: tuple[Image | Root | None, ...]
     bundles: tuple[Bundle, ...]
+    packages: Packages | None = None
     images: Mapping[str, Image | Root] = field(default_factory=dict)
+    roots: Mapping[str, Root] = field(default_factory=dict)
 
 
-def prepare(config: Config, sources: Sequence[ImageSource], platform: Platform) -> Prepared:
-    """Find all images of a configuration, read their labels, and make every ``config.json``.
+def prepare(
+    config: Config,
+    sources: Sequence[ImageSource],
+    platform: Platform,
+    archive: Callable[[], Archive] | None = None,
+) -> Prepared:
+    """Find all images and packages of a configuration, read labels, and make every ``config.json``.
 
     Args:
         config: which.
         sources: where images are looked for, in this order.
         platform: for which.
+        archive: gives Debian's archive, if packages are asked for.
 
     Raises:
         NotFoundError: an image was not found, or is not for this platform.
         UsageError: a label or a setting is wrong, or volumes are used wrongly.
         IntegrityError, ArchiveError: an image is damaged.
+        ResolveError, NetworkError: packages cannot be had.
     """
     config.check()
     finder = _Finder(sources, platform)
@@ -105,8 +121,18 @@ def prepare(config: Config, sources: Sequence[ImageSource], platform: Platform) 
         for section in SECTIONS
         for index, one in enumerate(config.containers(section))
     )
+    packages = None
+    if archive is not None and (config.packages.include or config.kernel.package):
+        packages = resolve_packages(config, archive())
     return Prepared(
-        config=config, kernel=kernel, init=init, volumes=tuple(volumes), bundles=bundles, images=finder.found
+        config=config,
+        kernel=kernel,
+        init=init,
+        volumes=tuple(volumes),
+        bundles=bundles,
+        packages=packages,
+        images=finder.found,
+        roots=finder.roots,
     )
 
 
@@ -116,13 +142,14 @@ class _Finder:
     def __init__(self, sources: Sequence[ImageSource], platform: Platform) -> None:
         self._sources, self._platform = sources, platform
         self.found: dict[str, Image | Root] = {}
+        self.roots: dict[str, Root] = {}
 
     def image(self, name: str) -> Image:
         key = str(parse_reference(name))
         known = self.found.get(key)
         if not isinstance(known, Image):
-            known = open_image(find_root(self._sources, name, [self._platform]), self._platform)
-            self.found[key] = known
+            root = self.roots[key] = find_root(self._sources, name, [self._platform])
+            known = self.found[key] = open_image(root, self._platform)
         return known
 
     def root(self, name: str, platforms: Sequence[Platform]) -> Root:
@@ -152,8 +179,9 @@ def assemble(
     sink: Sink,
     *,
     base: Path,
+    unpacked: Unpacked | None = None,
     decompress_kernel: bool = False,
-    more: Callable[[Sink], None] | None = None,
+    more: More | None = None,
 ) -> None:
     """Write all files of an image into ``sink``, and end it.
 
@@ -161,18 +189,23 @@ def assemble(
         prepared: the configuration and its images.
         sink: where to.
         base: the folder that ``files: source`` is relative to.
+        unpacked: the packages, if there are any.
         decompress_kernel: see :func:`~cove.image.linuxkit.kernel.unpack_kernel`.
-        more: adds files at the end: a Dockerfile, a list of contents.
+        more: adds files at the end; is told which databases of package managers came by.
 
     Raises:
         CoveError: an image is damaged, a file is missing. What was written so far is of no use.
     """
-    out = Output(sink, {}, source="", location="")
+    out = Output(sink)
     config = prepared.config
     if prepared.kernel is not None:
         here = out.at(str(prepared.kernel.reference), "kernel")
         unpack_kernel(prepared.kernel, config.kernel, here, decompress=decompress_kernel)
+    if unpacked is not None:
+        add_kernel(unpacked, config.kernel.cmdline, out)
     _init(prepared.init, out)
+    if unpacked is not None:
+        add_root(unpacked, out)
     for index, (volume, image) in enumerate(zip(config.volumes, prepared.volumes, strict=True)):
         _volume(volume, image, out, f"volume[{index}]")
     roots: dict[str, str] = {}
@@ -180,7 +213,7 @@ def assemble(
         _write_bundle(bundle, out, roots)
     add_files(config, out, base)
     if more is not None:
-        more(sink)
+        more(sink, out.databases)
     sink.end()
 
 
@@ -192,7 +225,7 @@ def _init(images: Sequence[Image], out: Output) -> None:
         here = out.at(str(image.reference), f"init[{index}]")
 
         def keep(header: Header, data: Data, here: Output = here) -> bool:
-            if header.name != APK_DATABASE or header.kind != FILE:
+            if header.name != APK or header.kind != FILE:
                 return False
             databases.append(data.read())
             here.raw(header, [databases[-1]])
@@ -201,7 +234,7 @@ def _init(images: Sequence[Image], out: Output) -> None:
         unpack_image(image, "", here, resolver=RESOLVER, take=keep)
     if len(databases) > 1:
         joined = b"".join(database + b"\n\n" for database in databases)
-        out.at("LINUXKIT.apkinit", "init").timeless(APK_DATABASE, joined)
+        out.at("LINUXKIT.apkinit", "init").timeless(APK, joined)
 
 
 def _volume(volume: Volume, image: Image | Root | None, out: Output, location: str) -> None:

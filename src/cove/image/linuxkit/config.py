@@ -32,18 +32,43 @@ class Kernel:
     """The section ``kernel``.
 
     Args:
-        image: name of the image, "" for no kernel at all.
+        image: name of the image, "" for none.
         cmdline: the kernel's command line.
-        binary: name of the kernel in the image.
+        binary: name of the kernel in the image, its path in the package; "" for the usual one.
         tar: name of the tar in the image that is unpacked at /; "" for none.
         ucode: name of the microcode in the image; "" for none.
+        package: the Debian package that it comes from instead; a meta package is followed to the real one.
+        external: take only the package's modules; the kernel itself comes from elsewhere.
+        init: the script that becomes ``/init`` of the initramfs before a root on a disk; "" for Cove's.
+        modules: names of those that this initramfs loads, dependencies are added.
     """
 
     image: str = ""
     cmdline: str = ""
-    binary: str = "kernel"
+    binary: str = ""
     tar: str = "kernel.tar"
     ucode: str = ""
+    package: str = ""
+    external: bool = False
+    init: str = ""
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packages:
+    """The section ``packages``: Debian packages at /.
+
+    Args:
+        include: names; what they depend on is added.
+        exclude: names that are never pulled in.
+        drop: globs of paths of packages to leave out; ``*`` ends at a slash, ``**`` does not.
+        applets: link each of busybox's applets that no package provides, in /usr/bin.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    applets: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +143,7 @@ class Config:
 
     Args:
         kernel: the section ``kernel``.
+        packages: the section ``packages``.
         init: names of images that are unpacked at /.
         onboot: containers that run one after the other at boot.
         onshutdown: containers that run at shutdown.
@@ -129,6 +155,7 @@ class Config:
     """
 
     kernel: Kernel = Kernel()
+    packages: Packages = Packages()
     init: tuple[str, ...] = ()
     onboot: tuple[Container, ...] = ()
     onshutdown: tuple[Container, ...] = ()
@@ -186,8 +213,6 @@ def _typed(documents: Sequence[Marked]) -> Config:
         ]
         for section in (*SECTIONS, "files")
     }
-    kernel = raw["kernel"]
-    tar = kernel.get("tar", "kernel.tar")
     sections = {
         section: tuple(
             Container(
@@ -201,13 +226,8 @@ def _typed(documents: Sequence[Marked]) -> Config:
         for section in SECTIONS
     }
     return Config(
-        kernel=Kernel(
-            image=kernel.get("image", ""),
-            cmdline=kernel.get("cmdline", ""),
-            binary=kernel.get("binary") or "kernel",
-            tar="" if tar == "none" else tar,
-            ucode=kernel.get("ucode", ""),
-        ),
+        kernel=_kernel(raw["kernel"]),
+        packages=Packages(**{key: _plain(item) for key, item in raw.get("packages", {}).items()}),
         init=tuple(raw["init"]),
         files=tuple(_file(item, where) for item, where in zip(raw["files"], marks["files"], strict=True)),
         volumes=tuple(
@@ -227,20 +247,53 @@ def _typed(documents: Sequence[Marked]) -> Config:
     )
 
 
+def _kernel(item: Mapping[str, Any]) -> Kernel:
+    tar = item.get("tar", "kernel.tar")
+    return Kernel(
+        image=item.get("image", ""),
+        cmdline=item.get("cmdline", ""),
+        binary=item.get("binary", ""),
+        tar="" if tar == "none" else tar,
+        ucode=item.get("ucode", ""),
+        package=item.get("package", ""),
+        external=item.get("external", False),
+        init=item.get("init", ""),
+        modules=tuple(item.get("modules", ())),
+    )
+
+
+def _plain(item: Any) -> Any:
+    return tuple(item) if isinstance(item, list) else item
+
+
 def _merged(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kernel: dict[str, Any] = {}
     for value in values:
+        mine = value.get("kernel", {})
+        if mine.get("package"):  # external says whose kernel is, so it goes with the name
+            kernel["external"] = mine.get("external", False)
         # tar and ucode may be set to "", which means none
         kernel |= {
-            key: item
-            for key, item in value.get("kernel", {}).items()
-            if item or (key in ("tar", "ucode") and item is not None)
+            key: item for key, item in mine.items() if item or (key in ("tar", "ucode") and item is not None)
         }
+    if not kernel.get("external", True):
+        del kernel["external"]
     lists = ("init", *SECTIONS, "files", "volumes")
-    return {
-        "kernel": kernel,
-        **{key: [item for value in values for item in value.get(key, [])] for key in lists},
-    }
+    merged: dict[str, Any] = {key: [item for value in values for item in value.get(key, [])] for key in lists}
+    packages = _merged_packages([value["packages"] for value in values if "packages" in value])
+    return {"kernel": kernel, **merged, **({"packages": packages} if packages else {})}
+
+
+def _merged_packages(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for value in values:
+        for key, item in value.items():
+            known = merged.get(key)
+            if isinstance(item, list):
+                merged[key] = list(dict.fromkeys([*(known or []), *item]))
+            else:
+                merged[key] = bool(known) or item
+    return merged
 
 
 def _file(item: Mapping[str, Any], where: str) -> FileEntry:

@@ -3,22 +3,30 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from cove.errors import NotFoundError, StorageError
 from cove.image.linuxkit.config import Config, FileEntry
 from cove.image.linuxkit.metadata import metadata
-from cove.image.linuxkit.output import Output
+from cove.image.linuxkit.output import TIME, Output
 from cove.image.linuxkit.settings import numeric_id
-from cove.image.tar.header import SYMLINK, folder_of
+from cove.image.rootfs import source_files
+from cove.image.sbom.provenance import Artifact
+from cove.image.tar.header import SYMLINK, Header, folder_of
 
 _SOURCE = "linuxkit.files"
+_CHUNK = 1 << 20
 
 
 def add_files(config: Config, out: Output, base: Path) -> None:
     """Put the files of ``config`` there.
+
+    A ``source`` that is a folder or a glob, which LinuxKit does not take, brings all below it.
 
     Args:
         config: the whole of it: ``metadata`` writes it into the image.
@@ -29,23 +37,80 @@ def add_files(config: Config, out: Output, base: Path) -> None:
         NotFoundError: a source is missing.
         StorageError: it cannot be read.
     """
-    ids = config.ids
     made: set[str] = set()
     for index, entry in enumerate(config.files):
-        contents = _contents(entry, config, base)
-        if contents is None:
+        found = _source(entry, base) if entry.kind == "source" else []
+        if entry.kind == "source" and not found:
             continue
-        here = out.at(_SOURCE, f"files[{index}]")
-        mode = entry.mode if entry.mode is not None else 0o700 if entry.kind == "directory" else 0o600
-        uid, gid = numeric_id(entry.uid, ids), numeric_id(entry.gid, ids)
-        _parents(entry.path, here, made, mode=_with_x(mode), uid=uid, gid=gid)
-        made.add(entry.path)
-        if entry.kind == "directory":
-            here.folder(entry.path, mode=mode, uid=uid, gid=gid)
-        elif entry.kind == "symlink":
-            here.owned(entry.path, mode=mode, uid=uid, gid=gid, target=entry.value)
-        else:
-            here.owned(entry.path, mode=mode, uid=uid, gid=gid, contents=contents)
+        _add(_Placed(entry, config.ids), found, config, out.at(_SOURCE, f"files[{index}]"), made)
+
+
+class _Placed:
+    """An entry with what it says of mode and owner."""
+
+    def __init__(self, entry: FileEntry, ids: Mapping[str, int]) -> None:
+        self.entry = entry
+        self.uid, self.gid = numeric_id(entry.uid, ids), numeric_id(entry.gid, ids)
+
+    def mode(self, otherwise: int) -> int:
+        return otherwise if self.entry.mode is None else self.entry.mode
+
+
+def _add(placed: _Placed, found: list[tuple[str, Path]], config: Config, out: Output, made: set[str]) -> None:
+    entry = placed.entry
+    folder = entry.kind == "directory" or (bool(found) and not found[0][1].is_file())
+    mode = placed.mode(0o755 if folder and found else 0o700 if folder else 0o600)
+    _parents(entry.path, out, made, mode=_with_x(mode), uid=placed.uid, gid=placed.gid)
+    made.add(entry.path)
+    uid, gid = placed.uid, placed.gid
+    match entry.kind:
+        case "directory":
+            out.folder(entry.path, mode=mode, uid=uid, gid=gid)
+        case "symlink":
+            out.owned(entry.path, mode=mode, target=entry.value, uid=uid, gid=gid)
+        case "contents":
+            data = entry.value.encode("utf-8", "surrogateescape")
+            out.owned(entry.path, mode=mode, contents=data, uid=uid, gid=gid)
+        case "metadata":
+            out.owned(entry.path, mode=mode, contents=metadata(config, entry.value), uid=uid, gid=gid)
+        case _ if not folder:
+            _copy(found[0][1], entry.path, out, mode=mode, where=entry, uid=uid, gid=gid)
+        case _:
+            for below, path in found:
+                _from_disk(path, f"{entry.path}/{below}".rstrip("/"), placed, out)
+
+
+def _from_disk(path: Path, name: str, placed: _Placed, out: Output) -> None:
+    uid, gid = placed.uid, placed.gid
+    if path.is_symlink():
+        out.owned(name, mode=0o777, target=str(path.readlink()), uid=uid, gid=gid)
+    elif path.is_dir():
+        out.folder(name, mode=_with_x(placed.mode(0o755)), uid=uid, gid=gid)
+    else:
+        # of the host's mode only what git keeps, so that neither umask nor user shows in the image
+        own = 0o755 if path.stat().st_mode & 0o100 else 0o644
+        _copy(path, name, out, mode=placed.mode(own), where=placed.entry, uid=uid, gid=gid)
+
+
+def _copy(path: Path, name: str, out: Output, *, mode: int, uid: int, gid: int, where: FileEntry) -> None:
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            header = Header(name=name, mode=mode, uid=uid, gid=gid, size=size, mtime=TIME)
+            out.raw(header, _exactly(stream, size))
+    except OSError as error:
+        raise StorageError(
+            f"{where.where}: the source {where.value!r} cannot be read: {error.strerror}"
+        ) from error
+
+
+def _exactly(stream: BinaryIO, size: int) -> Iterator[bytes]:
+    while size:
+        data = stream.read(min(_CHUNK, size))
+        if not data:
+            raise OSError(errno.EIO, "it became shorter while it was read")
+        size -= len(data)
+        yield data
 
 
 def _parents(path: str, out: Output, made: set[str], *, mode: int, uid: int, gid: int) -> None:
@@ -74,36 +139,29 @@ def _with_x(mode: int) -> int:
     return mode | sum(0o1 << shift for shift in (0, 3, 6) if mode >> shift & 0o7)
 
 
-def _contents(entry: FileEntry, config: Config, base: Path) -> bytes | None:
-    match entry.kind:
-        case "source":
-            return _read(entry, base)
-        case "metadata":
-            return metadata(config, entry.value)
-        case "contents":
-            return entry.value.encode("utf-8", "surrogateescape")
-        case _:
-            return b""
+def _source(entry: FileEntry, base: Path) -> list[tuple[str, Path]]:
+    """The files that a source names; empty for an optional one that is missing."""
+    found = source_files(_at_home(entry.value, os.environ), base)
+    if found or entry.optional:
+        return found
+    raise NotFoundError(
+        f"{entry.where}: the source {entry.value!r} does not exist",
+        details=f"it was looked for at {base / _at_home(entry.value, os.environ)}",
+        hint="Sources are relative to the current folder; optional: true leaves out what is missing.",
+    )
 
 
-def _read(entry: FileEntry, base: Path) -> bytes | None:
-    path = base / _at_home(entry.value, os.environ)
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if entry.optional:
-            return None
-        raise NotFoundError(
-            f"{entry.where}: the source {entry.value!r} does not exist",
-            details=f"it was looked for at {path}",
-            hint="Sources are relative to the current folder; optional: true leaves out what is missing.",
-        ) from error
-    except OSError as error:
-        if entry.optional:
-            return None
-        raise StorageError(
-            f"{entry.where}: the source {entry.value!r} cannot be read: {error.strerror}"
-        ) from error
+def source_artifacts(config: Config, base: Path) -> list[Artifact]:
+    """The files that ``config`` takes from the host, with their digests, each once."""
+    found: dict[str, Artifact] = {}
+    for entry in config.files:
+        for below, path in _source(entry, base) if entry.kind == "source" else []:
+            if path.is_file():
+                name = f"{entry.value}/{below}" if below and not path.match(entry.value) else entry.value
+                with path.open("rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                found[name] = Artifact(name=name, sha256=digest)
+    return list(found.values())
 
 
 def _at_home(source: str, env: Mapping[str, str]) -> str:

@@ -61,7 +61,7 @@ def json_value(value: Any, shape: Shape) -> Any:
         out: dict[str, Any] = {}
         for one in shape.fields:
             item = value.get(one.name)
-            if one.ours or (not one.json_keep and _left_out(one, item)):
+            if one.hidden or (not one.json_keep and _left_out(one, item)):
                 continue
             empty = item is None or (isinstance(one.shape, ListOf) and not item and not one.pointer)
             out[one.json or one.name] = _zero(one, json_form=True) if empty else json_value(item, one.shape)
@@ -76,7 +76,7 @@ def yaml_value(value: Any, shape: Shape) -> Any:
         for one in shape.fields:
             item = value.get(one.name)
             written = None if item is None else yaml_value(item, one.shape)
-            if one.ours or (not one.keep and _left_out(one, written)):
+            if one.hidden or (not one.keep and _left_out(one, written)):
                 continue
             out[one.plain or one.name] = _zero(one, json_form=False) if item is None else written
         return out
@@ -191,6 +191,11 @@ class _Dumper3(_Dumper2):
             self.indent += 2
         else:
             self.indent = self.INDENT * ((self.indent + self.INDENT) // self.INDENT)
+
+    def determine_block_hints(self, text: str) -> str:
+        """The real indentation of a text that begins with blanks; Go writes four whatever it is."""
+        hints = super().determine_block_hints(text)
+        return hints.replace("4", str((self.indent or 0) - (self.indents[-1] or 0)), 1)
 
 
 _Dumper2.add_representer(str, _Dumper2.string)

@@ -19,6 +19,7 @@ from cove.image.tar.header import Header
 from cove.image.tar.reader import Data, read_tar
 
 _GZIP = b"\x1f\x8b"
+_BINARY = "kernel"
 
 
 def unpack_kernel(image: Image, kernel: Kernel, out: Output, *, decompress: bool = False) -> None:
@@ -39,7 +40,7 @@ def unpack_kernel(image: Image, kernel: Kernel, out: Output, *, decompress: bool
     unpack_image(image, "", _Nowhere(out), take=taker)
     missing = "kernel" if not taker.kernel else "kernel tar" if kernel.tar and not taker.tar else ""
     if missing:
-        name = kernel.binary if missing == "kernel" else kernel.tar
+        name = taker.binary if missing == "kernel" else kernel.tar
         raise NotFoundError(
             f"did not find {missing} in kernel image {image.reference}",
             details=f"there is no {name} at its top",
@@ -51,7 +52,7 @@ class _Nowhere(Output):
     """Swallows what LinuxKit appends to every image."""
 
     def __init__(self, out: Output) -> None:
-        super().__init__(cast("Any", None), out.folders, source="", location="")
+        super().__init__(cast("Any", None), out.folders, out.databases)
 
     def _begin(self, header: Header) -> None:  # noqa: ARG002
         return
@@ -65,12 +66,13 @@ class _Taker:
 
     def __init__(self, kernel: Kernel, out: Output, *, decompress: bool) -> None:
         self._wanted = kernel
+        self.binary = kernel.binary or _BINARY
         self._out = out
         self._decompress = decompress
         self.kernel = self.tar = self.ucode = False
 
     def __call__(self, header: Header, data: Data) -> bool:
-        if header.name == self._wanted.binary:
+        if header.name == self.binary:
             self._take_kernel(header, data)
         elif self._wanted.tar and header.name == self._wanted.tar:
             self.tar = True

@@ -83,6 +83,7 @@ def all_problems(documents: Sequence[Document]) -> list[Problem]:
         found += _twice(documents, section, called)
     for one in documents:
         found += _reference_problems(one)
+        found += _kernel_problems(one)
         for place, item in one.items("files"):
             found += (one.problem(place, text) for text in _file_problems(item, ids))
         for place, item in one.items("volumes"):
@@ -135,6 +136,12 @@ def _references(one: Document) -> Iterator[tuple[Place, str]]:
         for place, item in one.items(section):
             if section != "volumes" or item.get("image"):
                 yield (*place, "image"), item["image"]
+
+
+def _kernel_problems(one: Document) -> Iterator[Problem]:
+    kernel = one.marked.value.get("kernel") if isinstance(one.marked.value, dict) else None
+    if isinstance(kernel, dict) and kernel.get("image") and kernel.get("package"):
+        yield one.problem(("kernel", "package"), "the kernel comes from an image or from a package, not both")
 
 
 def _file_problems(item: Mapping[str, Any], ids: Mapping[str, int]) -> Iterator[str]:

@@ -7,7 +7,7 @@ The marks are LinuxKit's PAX records: the image (or ``linuxkit.files`` and the l
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cove.image.entries import MTIME
 from cove.image.sinks import Sink
@@ -20,24 +20,50 @@ TIME = MTIME * NANO
 """The time of everything generated, in nanoseconds."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A database of a package manager that came by.
+
+    Args:
+        source: the image that it is in.
+        path: its path there.
+        data: its contents.
+    """
+
+    source: str
+    path: str
+    data: bytes
+
+
 class Output:
     """The files of one section of the YAML on their way into a sink.
 
     Args:
         sink: where they go.
         folders: what stands at each path that is a folder or a symlink; shared by all sections.
+        databases: those of package managers in images that came by; shared by all sections.
         source: the image, or what else they come from.
         location: the place in the YAML: "init[0]".
     """
 
-    def __init__(self, sink: Sink, folders: dict[str, Header], *, source: str, location: str) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        folders: dict[str, Header] | None = None,
+        databases: list[Seen] | None = None,
+        *,
+        source: str = "",
+        location: str = "",
+    ) -> None:
         self._sink = sink
-        self.folders = folders
+        self.folders = {} if folders is None else folders
+        self.databases = [] if databases is None else databases
+        self.source = source
         self._marks = {SOURCE: source, LOCATION: location}
 
     def at(self, source: str, location: str) -> Output:
         """The same sink, for what comes from elsewhere."""
-        return Output(self._sink, self.folders, source=source, location=location)
+        return Output(self._sink, self.folders, self.databases, source=source, location=location)
 
     def copy(self, header: Header, data: Data) -> None:
         """A file of an image, and its contents."""

@@ -30,6 +30,13 @@ _TEXTS = ListOf(_TEXT)
 _NUMBER = Integer()
 _YES = Boolean()
 
+
+def _not_empty(text: str) -> str | None:
+    return None if text else "must not be empty"
+
+
+_NAME = Text(_not_empty)
+_NAMES = ListOf(_NAME)
 _VOLUME_NAME = re.compile(r"[a-z0-9_-]*")
 
 
@@ -274,8 +281,23 @@ KERNEL = Struct(
         Field("binary", _TEXT),
         Field("tar", _TEXT, pointer=True, nullable=True),
         Field("ucode", _TEXT, pointer=True, nullable=True),
+        # additions of Cove: a kernel out of a Debian package, and what the initramfs of a root on a disk needs
+        Field("package", _NAME, pointer=True),
+        Field("external", _YES, pointer=True),
+        Field("init", _NAME, pointer=True),
+        Field("modules", _NAMES, pointer=True),
     )
 )
+
+PACKAGES = Struct(
+    (
+        Field("include", _NAMES, pointer=True),
+        Field("exclude", _NAMES, pointer=True),
+        Field("drop", _NAMES, pointer=True),
+        Field("applets", _YES, pointer=True),
+    )
+)
+"""Debian packages at /, an addition of Cove."""
 
 _TRUST = Struct((Field("image", _TEXTS), Field("org", _TEXTS)))
 
@@ -288,8 +310,9 @@ CONFIG = Struct(
         Field("services", ListOf(CONTAINER), keep=True, json_keep=True),
         Field("files", ListOf(FILE), keep=True, json_keep=True),
         Field("volumes", ListOf(VOLUME), keep=True, json_keep=True),
+        Field("packages", PACKAGES, pointer=True),
         # accepted and ignored, as LinuxKit does since docker's content trust is gone
-        Field("trust", _TRUST, ours=True),
+        Field("trust", _TRUST, hidden=True),
     )
 )
 """A whole file."""

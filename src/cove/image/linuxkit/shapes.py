@@ -93,7 +93,7 @@ class Field:
         json: its name in JSON, where that differs.
         json_keep: it is never left out of JSON.
         nullable: null means that it is absent.
-        ours: an addition of Cove; LinuxKit does not know it.
+        hidden: it is read, but never written.
     """
 
     name: str
@@ -104,7 +104,7 @@ class Field:
     json: str = ""
     json_keep: bool = False
     nullable: bool = False
-    ours: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True)

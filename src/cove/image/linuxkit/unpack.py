@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from cove.image.linuxkit.output import TIME, Output
+from cove.image.linuxkit.output import TIME, Output, Seen
 from cove.image.oci.flatten import flatten
 from cove.image.oci.model import Image
+from cove.image.sbom.component import is_database
 from cove.image.tar.header import FILE, LINK, Header
-from cove.image.tar.reader import Data
+from cove.image.tar.reader import Data, InMemory
 
 RESOLVER = "/run/resolvconf/resolv.conf"
 """Where /etc/resolv.conf leads in the root and in volumes."""
@@ -60,6 +61,10 @@ def unpack_image(
         if name == _MTAB:
             mtab = True
             header = replace(header, mtime=TIME)  # noqa: PLW2901
+        if header.kind == FILE and is_database(name):
+            contents = data.read()
+            out.databases.append(Seen(source=out.source, path=name, data=contents))
+            data = InMemory(contents)  # noqa: PLW2901
         if take is not None and take(header, data):
             continue
         link = prefix + header.link if header.kind == LINK else header.link

@@ -56,7 +56,26 @@ class Contents:
         self.pad = 0
 
 
-Data = Contents | SparseReader
+class InMemory:
+    """Contents that were read already.
+
+    Args:
+        data: all of them.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def chunks(self, size: int = _CHUNK) -> Iterator[bytes]:  # noqa: ARG002
+        """All at once."""
+        yield self._data
+
+    def read(self, size: int = -1) -> bytes:  # noqa: ARG002
+        """All at once."""
+        return self._data
+
+
+Data = Contents | SparseReader | InMemory
 
 
 def read_tar(stream: BinaryIO) -> Iterator[tuple[Header, Data]]:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from cove.errors import ArchiveError
-from cove.image.formats.initrd import CMDLINE, KERNEL, BootSplitter, InitrdSink
+from cove.image.formats.boot import CMDLINE, KERNEL, BootSplitter
+from cove.image.formats.initrd import InitrdSink
 from cove.image.tar.header import CHARACTER, DIRECTORY, LINK, NANO, SYMLINK, Header
 
 
 def packed(*files: tuple[Header, bytes]) -> tuple[bytes, bytes, bytes]:
     out, kernel, cmdline = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    sink = InitrdSink(out, BootSplitter({KERNEL: kernel, CMDLINE: cmdline}))
+    sink = BootSplitter({KERNEL: kernel, CMDLINE: cmdline}, [InitrdSink(out)])
     for header, data in files:
         sink.begin(header)
         for at in range(0, len(data), 3):

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a saved guest. It is there only when it is whole, and the guest has not run since it was written.
+
+``building`` gives a scratch folder that takes this name in one step at the end; ``consume`` takes the name away, for
+good, before the guest goes on. So a kill or a power failure at any moment leaves either a guest that can go on from
+exactly its disk, or none, and then the disk is that of a machine whose plug was pulled after it had flushed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from cove.errors import CoveError, MachineError
+from cove.machine.plan import LaunchPlan
+from cove.machine.saved.record import Found, Mark, Saved, form_of, misfits
+from cove.spec.machine import MachineSpec
+from cove.system.files import allocated, building, read_json, remove_tree, storage_errors, write_json
+from cove.system.sparse import sync_file
+from cove.vmm.base import Vmm
+
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, CoveError)
+_HEAD = 64 << 10
+
+
+class SavedGuest:
+    """The saved guest of one machine, there or not.
+
+    Args:
+        root: its folder, :attr:`cove.system.paths.MachinePaths.saved` or a snapshot's.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def memory(self) -> Path:
+        """The guest's memory, sparse; absent if it lies with its devices."""
+        return self.root / "memory"
+
+    @property
+    def devices(self) -> Path:
+        """What the VMM wrote."""
+        return self.root / "devices"
+
+    @property
+    def record(self) -> Path:
+        """What is recorded of it (JSON); written last."""
+        return self.root / "saved.json"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is one, whole."""
+        return self.record.is_file()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes on the disk."""
+        return allocated(self.root)
+
+    def read(self) -> Saved:
+        """What is recorded of it.
+
+        Raises:
+            MachineError: there is none, or it cannot be read.
+        """
+        data = read_json(self.record)
+        try:
+            return Saved.from_dict(data)
+        except _DAMAGED as error:
+            raise MachineError(f"{self.record} does not describe a saved guest ({error})") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[SavedGuest]:
+        """A scratch guest that takes this one's place, durably, when the block succeeds; else nothing is left.
+
+        Raises:
+            StorageError: there is no room for it.
+            ConflictError: there is one already.
+        """
+        sweep(self.root)
+        with building(self.root) as scratch:
+            guest = SavedGuest(scratch)
+            yield guest
+            with storage_errors("writing the guest"):
+                for path in (*scratch.iterdir(), scratch):
+                    sync_file(path)
+        sync_file(self.root.parent)
+
+    def seal(self, saved: Saved) -> None:
+        """Write the record of a scratch guest whose files are complete."""
+        memory = mark(self.memory) if self.memory.exists() else None
+        devices = mark(self.devices)
+        if devices is None:
+            raise MachineError("the VMM wrote nothing")
+        write_json(self.record, replace(saved, memory=memory, devices=devices).to_dict())
+
+    def misfits(self, driver: Vmm, spec: MachineSpec, disk: Path) -> list[str]:
+        """Why it cannot go on now, in words for people; nothing if it can.
+
+        Args:
+            driver: who would start it.
+            spec: what the machine shall be.
+            disk: its data disk.
+        """
+        try:
+            saved = self.read()
+            form = form_of(driver, saved.plan, own_memory=saved.memory is not None)
+        except CoveError as error:
+            return [error.message]
+        found = Found(
+            spec=spec,
+            form=form,
+            host=host_of(saved.plan),
+            files={path: mark(Path(path)) for path in saved.files},
+            disk=mark(disk),
+            disk_start=start_of(disk),
+            memory=mark(self.memory),
+            devices=mark(self.devices),
+        )
+        return misfits(saved, found)
+
+    def consume(self) -> Path:
+        """Take its name away, durably: from here on the guest may run. Returns what is left to be removed."""
+        used = self.root.with_name(f".{self.root.name}.used")
+        remove_tree(used)
+        self.root.rename(used)
+        sync_file(self.root.parent)
+        return used
+
+    def discard(self) -> None:
+        """Give it up; absent is fine."""
+        if self.root.exists():
+            remove_tree(self.consume())
+        sweep(self.root)
+
+
+def describe_guest(driver: Vmm, plan: LaunchPlan, *, own_memory: bool, created: float) -> Saved:
+    """The record of a paused guest, before its files are there.
+
+    Args:
+        driver: who runs it.
+        plan: what it was started with.
+        own_memory: whether its memory is a file of ours.
+        created: seconds since the epoch.
+
+    Raises:
+        MachineError: its disk is gone.
+    """
+    disk = plan.boot.data
+    found = mark(disk)
+    if found is None:
+        raise MachineError(f"{disk} is gone")
+    form = form_of(driver, plan, own_memory=own_memory)
+    return Saved(
+        plan=plan,
+        form=form,
+        created=created,
+        host=host_of(plan),
+        files=parts_of(plan, form),
+        disk=found,
+        disk_start=start_of(disk),
+        memory=None,
+        devices=(0, 0),
+    )
+
+
+def sweep(root: Path) -> None:
+    """Remove what a killed process left beside the folder of a saved guest."""
+    for stale in root.parent.glob(f".{root.name}.*"):
+        remove_tree(stale)
+
+
+def mark(path: Path) -> Mark | None:
+    """What tells this version of a file from another, or None if it is gone."""
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_size, info.st_mtime_ns
+
+
+def start_of(path: Path) -> str:
+    """SHA-256 of a file's first blocks, "" if it is gone."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.sha256(file.read(_HEAD)).hexdigest()
+    except OSError:
+        return ""
+
+
+def host_of(plan: LaunchPlan) -> str:
+    """What a guest's processor depends on beside the VMM; nothing where it is emulated."""
+    if plan.spec.accel in ("tcg", "none"):
+        return ""
+    return f"{_processor()}, {platform.system()} {platform.release()}"
+
+
+def parts_of(plan: LaunchPlan, form: Sequence[str]) -> Mapping[str, Mark]:
+    """Every file that a guest is made of, beside its disk: kernel and root, and the programs of its command line."""
+    words = (Path(word) for word in form if word.startswith("/"))
+    paths = {plan.boot.kernel, plan.boot.initrd, plan.boot.root, *(path for path in words if path.is_file())}
+    return {str(path): found for path in sorted(paths) if (found := mark(path)) is not None}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    # its name and what it can do
+    return " ".join(
+        sorted(
+            {
+                line.partition(":")[2].strip()
+                for line in lines
+                if line.startswith(("model name", "flags", "Features"))
+            }
+        )
+    )

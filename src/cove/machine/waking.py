@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Let a machine's saved guest go on: load it, take its name away, wake it, and end what it was connected to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from functools import partial
+
+from cove.errors import DeadlineError, GuestError, MachineError
+from cove.guest.client import GuestClient
+from cove.machine.crew import Crew
+from cove.machine.saved.folder import SavedGuest
+from cove.system.files import remove_tree
+from cove.system.paths import MachinePaths
+from cove.vmm.base import OnConsole
+
+log = logging.getLogger("cove.supervisor")
+
+_WAKE_DEADLINE = 60.0
+_CUT_DEADLINE = 60.0
+_SEED = 64
+"""Bytes of the host's randomness for the guest."""
+
+
+async def wake(paths: MachinePaths, crew: Crew, on_console: OnConsole) -> None:
+    """Let the machine's saved guest go on; its clock, random numbers and disk are right when this returns.
+
+    Raises:
+        MachineError: it cannot be loaded, or went on and does not answer. Only in the second case the saved guest
+            is gone, because the guest may have changed its disk.
+        CoveError: something cannot be started.
+    """
+    guest = SavedGuest(paths.saved)
+    await crew.load_vm(guest, on_console)
+    assert crew.vm is not None  # noqa: S101  (just started)
+    used = guest.consume()
+    try:
+        await crew.vm.go_on()
+        client = GuestClient(paths.agent_socket, deadline=_WAKE_DEADLINE)
+        seed = os.urandom(_SEED).hex()
+        try:
+            await asyncio.to_thread(partial(client.call, "wake", seconds=time.time(), entropy=seed))
+        except (GuestError, DeadlineError) as error:
+            raise MachineError(
+                f"{paths.name} went on and does not answer: {error.message}",
+                hint=f"cove start {paths.name} boots it; what was written to its disk is there.",
+                log=paths.console_log,
+            ) from error
+    finally:
+        await asyncio.to_thread(remove_tree, used)
+
+
+class Cutter:
+    """Ends the guest's connections to the outside, once: a companion of a guest that went on.
+
+    Args:
+        paths: the machine's files.
+    """
+
+    def __init__(self, paths: MachinePaths) -> None:
+        self._paths = paths
+
+    async def run(self) -> None:
+        """Do it; what they led to knows nothing of them any more."""
+        client = GuestClient(self._paths.agent_socket, deadline=_CUT_DEADLINE)
+        try:
+            ended = await asyncio.to_thread(partial(client.call, "cut"))
+            log.info("connections of the guest that led outside and were ended: %s", ended["ended"])
+        except (GuestError, DeadlineError) as error:
+            log.warning("the guest's old connections were not ended: %s", error.message)

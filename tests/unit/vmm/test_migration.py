@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Saving and loading against a monitor that says what QEMU 10.0 was recorded to say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cove.errors import MachineError
+from cove.vmm import migration
+from cove.vmm.base import Runtime
+from tests.unit.vmm.test_qmp import GREETING, read_request
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Runtime:
+    return Runtime(
+        folder=tmp_path, net_socket=tmp_path / "net", qmp_socket=tmp_path / "qmp", uml_dir=tmp_path,
+        console_log=tmp_path / "c",
+        memory_dir=tmp_path, memory_file=tmp_path / "memory",
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def monitor(
+    path: Path, got: list[tuple[str, Any]], *, end: str = "completed", runs: bool = True
+) -> AsyncIterator[None]:
+    """A monitor whose migrations end as told."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def say(**message: object) -> None:
+            writer.write(json.dumps(message).encode() + b"\r\n")
+
+        say(**GREETING)
+        while request := await read_request(reader):
+            got.append((request["execute"], request.get("arguments")))
+            answer: object = {}
+            if request["execute"] == "query-migrate":
+                answer = {"status": end, "error-desc": "No space left on device"}
+            if request["execute"] == "query-status":
+                answer = {"status": "running" if runs else "paused", "running": runs}
+            say(**{"return": answer, "id": request.get("id")})
+            if request["execute"].startswith("migrate") and "uri" in request["arguments"]:
+                for status in ("setup", "active", end):
+                    say(
+                        event="MIGRATION",
+                        data={"status": status},
+                        timestamp={"seconds": 1, "microseconds": 2},
+                    )
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(path))
+    async with server:
+        yield
+
+
+def capabilities(got: list[tuple[str, Any]]) -> dict[str, bool]:
+    (arguments,) = [arguments for name, arguments in got if name == "migrate-set-capabilities"]
+    return {each["capability"]: each["state"] for each in arguments["capabilities"]}
+
+
+async def test_save_pauses_first_and_leaves_our_memory_out(runtime: Runtime, tmp_path: Path) -> None:
+    got: list[tuple[str, Any]] = []
+    async with monitor(runtime.qmp_socket, got):
+        await migration.save(runtime, tmp_path / "devices")
+    assert [name for name, _ in got] == ["qmp_capabilities", "stop", "migrate-set-capabilities", "migrate"]
+    assert got[-1][1] == {"uri": f"file:{tmp_path}/devices"}
+    assert capabilities(got) == {
+        "events": True, "late-block-activate": True, "x-ignore-shared": True, "mapped-ram": False,
+    }  # fmt: skip
+
+
+async def test_memory_of_qemu_is_written(runtime: Runtime, tmp_path: Path) -> None:
+    got: list[tuple[str, Any]] = []
+    async with monitor(runtime.qmp_socket, got):
+        await migration.load(replace(runtime, memory_file=None), tmp_path / "devices")
+    assert [name for name, _ in got] == ["qmp_capabilities", "migrate-set-capabilities", "migrate-incoming"]
+    assert (capabilities(got)["x-ignore-shared"], capabilities(got)["mapped-ram"]) == (False, True)
+
+
+async def test_failures_carry_qemus_reason(runtime: Runtime, tmp_path: Path) -> None:
+    async with monitor(runtime.qmp_socket, [], end="failed"):
+        with pytest.raises(MachineError, match="QEMU could not save the guest: No space left on device"):
+            await migration.save(runtime, tmp_path / "devices")
+        with pytest.raises(MachineError, match="QEMU could not load the guest: No space left on device"):
+            await migration.load(runtime, tmp_path / "devices")
+
+
+async def test_go_on_is_not_believed_without_looking(runtime: Runtime) -> None:
+    async with monitor(runtime.qmp_socket, []):
+        await migration.go_on(runtime)
+    async with monitor(runtime.qmp_socket, [], runs=False):
+        with pytest.raises(MachineError, match="did not go on"):
+            await migration.go_on(runtime)
