@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
 import pytest
 
 from cove.sdk import Client
@@ -168,6 +169,61 @@ def test_pulls_go_through_the_hosts_proxy(world: World) -> None:
     pull_and_run(world, "plain.test/behind")
     assert {"CONNECT registry.test:443", "GET plain.test:80"} <= set(world.proxy.asked)
     assert world.proxy.refused == 0
+
+
+def proxies_in(text: bytes | str) -> dict[str, str]:
+    lines = (text if isinstance(text, str) else text.decode()).splitlines()
+    return {
+        name: value
+        for name, _, value in (line.partition("=") for line in lines)
+        if name.endswith(("PROXY", "proxy"))
+    }
+
+
+def test_containers_get_the_hosts_proxies(world: World) -> None:
+    """From every client, as they reach them, unless they have others."""
+    url = world.proxy.url.replace("127.0.0.1", "host.docker.internal")
+    given = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), url)
+    given |= dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,.docker.internal")
+    assert proxies_in(world.machine.sh("env")) == given
+    others = proxies_in(world.machine.sh("env", "-e", "HTTP_PROXY=http://other:1", "-e", "no_proxy="))
+    assert others == {
+        "HTTP_PROXY": "http://other:1", "no_proxy": "", "HTTPS_PROXY": url, "https_proxy": url,
+    }  # fmt: skip
+    with closing(docker.DockerClient(base_url=world.machine.socket)) as client:
+        assert proxies_in(client.containers.run(BUSYBOX, "env", remove=True)) == given
+
+
+def test_and_so_do_builds(world: World, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {BUSYBOX}\nRUN env > /env\n")
+    (tmp_path / "compose.yml").write_text("services: {made: {build: ., image: made-too}}\n")
+    world.machine.docker("build", "-q", "-t", "made", tmp_path)
+    world.machine.docker("compose", "-f", tmp_path / "compose.yml", "build", "-q")
+    for image in ("made", "made-too"):
+        found = proxies_in(world.machine.run("--rm", image, "cat", "/env").stdout)
+        assert found["http_proxy"] == world.proxy.url.replace("127.0.0.1", "host.docker.internal")
+
+
+def test_what_the_users_docker_configuration_says_counts(world: World, tmp_path: Path) -> None:
+    """With a proxy on the host's loopback put right, for Cove's docker and for any other."""
+    file = Path(world.machine.home.environment["DOCKER_CONFIG"]) / "config.json"
+    before = file.read_text() if file.exists() else "{}"
+    # another step than in any other build: proxies do not count for its cache
+    (tmp_path / "Dockerfile").write_text(f"FROM {BUSYBOX}\nRUN env > /env # of a user\n")
+    try:
+        file.write_text(
+            json.dumps({**json.loads(before), "proxies": {"default": {"httpProxy": "http://localhost:1"}}})
+        )
+        assert proxies_in(world.machine.sh("env"))["HTTP_PROXY"] == "http://host.docker.internal:1"
+        world.machine.docker("build", "-q", "-t", "made", tmp_path)
+        found = proxies_in(world.machine.run("--rm", "made", "cat", "/env").stdout)
+        assert found["HTTP_PROXY"] == "http://host.docker.internal:1"
+        environment = {"Env": ["HTTP_PROXY=http://localhost:1"]}
+        with closing(docker.DockerClient(base_url=world.machine.socket)) as client:
+            shown = client.containers.run(BUSYBOX, "env", environment=environment["Env"], remove=True)
+        assert proxies_in(shown)["HTTP_PROXY"] == "http://host.docker.internal:1"
+    finally:
+        file.write_text(before)
 
 
 def test_no_password_of_a_proxy_can_be_read_by_others(world: World) -> None:

@@ -74,6 +74,11 @@ class Invocation:
     arguments: tuple[str, ...]
 
     @property
+    def builds(self) -> bool:
+        """Whether images may be built; such commands save nothing in config.json."""
+        return self.command in ("build", "bake", "compose")
+
+    @property
     def pulls_builtin(self) -> bool:
         """Whether this is ``docker pull`` of a built-in image, which no registry could answer."""
         return self.command == "pull" and any(_REFERENCE.fullmatch(word) for word in self.arguments)

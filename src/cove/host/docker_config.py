@@ -20,7 +20,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from cove.system.files import locked, private_folder, storage_errors
+from cove.system.files import locked, private_folder, storage_errors, write_atomic
 
 PLUGINS = "cli-plugins"
 KEPT = ".cove-kept"
@@ -33,7 +33,7 @@ def user_folder(env: Mapping[str, str], ours: Path) -> Path | None:
     A ``DOCKER_CONFIG`` that is already ours (Cove below a program that Cove started) does not count.
     """
     named = env.get("DOCKER_CONFIG")
-    if named and Path(named).absolute() != ours:
+    if named and Path(named).absolute() not in (ours, ours.with_name(f"{ours.name}-build")):
         return Path(named).absolute()
     return Path(env["HOME"]).absolute() / ".docker" if env.get("HOME") else None
 
@@ -54,13 +54,14 @@ def environment(socket: Path, config: Path) -> dict[str, str]:
     }
 
 
-def refresh(ours: Path, *, user: Path | None, plugins: Mapping[str, Path]) -> None:
+def refresh(ours: Path, *, user: Path | None, plugins: Mapping[str, Path], config: str | None = None) -> None:
     """Bring our folder up to date; a few calls of readlink when nothing changed. Two at once are fine.
 
     Args:
         ours: our folder; made if needed.
         user: the user's folder, see :func:`user_folder`.
         plugins: our plugins' programs by name: ``docker-compose``.
+        config: a config.json of its own, instead of the link to the user's; what docker saves there is lost.
 
     Raises:
         StorageError: our folder cannot be written.
@@ -69,15 +70,26 @@ def refresh(ours: Path, *, user: Path | None, plugins: Mapping[str, Path]) -> No
         private_folder(ours / PLUGINS)
         theirs = _entries(user / PLUGINS if user else None)
         working = {name: path for name, path in theirs.items() if path.exists()}
-        top = {name: path for name, path in _entries(user).items() if name != PLUGINS}
+        top = {name: path for name, path in _entries(user).items() if name not in (PLUGINS, LOCK)}
         if user and user.is_dir():
             # also when it is not there yet: docker then creates it where the user's other clients see it
             top["config.json"] = user / "config.json"
+        if config is not None:
+            top.pop("config.json", None)
         wanted = {ours: top, ours / PLUGINS: {**plugins, **working}}
         if any(_differences(folder, links) for folder, links in wanted.items()):
             with locked(ours / LOCK, waiting_for="preparing docker's configuration", deadline=30):
                 for folder, links in wanted.items():
                     _relink(folder, links)
+        if config is not None and _text(ours / "config.json") != config:
+            write_atomic(ours / "config.json", config)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
 
 
 def _entries(folder: Path | None) -> dict[str, Path]:

@@ -25,6 +25,7 @@ _LINE_LIMIT = 1 << 10
 _HEAD_END = re.compile(rb"\n\r?\n")
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.([01])")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+_LENGTH = re.compile(rb"(?i)(\ncontent-length:[ \t]*)\d+")
 _TAKEN_OVER = re.compile(r"(/v[\d.]+)?/(containers/[^/]+/attach|exec/[^/]+/start|session|grpc)(/.*)?")
 _CREATE = re.compile(r"(?:/v[\d.]+)?/containers/create")
 _CALL = re.compile(r"(?:/v[\d.]+)?/containers/([^/]+)(?:/(start|restart|stop|kill))?")
@@ -70,6 +71,13 @@ class Creation:
     head: bytes
     body: bytes
     number: int
+
+
+def with_body(creation: Creation, body: bytes) -> bytes:
+    """The request with another body, whole."""
+    if body == creation.body:
+        return creation.head + body
+    return _LENGTH.sub(b"\\g<1>%d" % len(body), creation.head, count=1) + body
 
 
 class RequestScanner:

@@ -19,7 +19,7 @@ NEVER = (".docker.internal",)
 """Names that no proxy can know."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Proxies:
     """Where to send requests instead of to their goal.
 

@@ -5,7 +5,8 @@ debian_mirror: https://...          Debian's archive, or a mapping with ``main``
 registry_mirrors: [https://...]     of Docker Hub, or a mapping from registries to such lists
 insecure_registries: [HOST:PORT]    plain http, or https with a certificate that nobody checks
 docker: {KEY: VALUE}                keys of dockerd's daemon.json, for every machine
-proxies: {http: URL, https: URL, no: LIST}, or false     instead of those of the environment
+proxies: {http-proxy: URL, https-proxy: URL, no-proxy: LIST}, or false     instead of those of the environment;
+                                    ``containers: false`` beside them keeps them from containers
 ca_certificates: [/path]            authorities that the engine trusts beside Mozilla's and this host's own
 resolv_conf: /path                  the file that says where names are asked for, instead of /etc/resolv.conf
 """
@@ -31,6 +32,7 @@ class Config:
         resolv_conf: where this host asks for names.
         docker: keys of dockerd's daemon.json.
         proxies: None are those of the environment.
+        container_proxies: whether containers get them, too.
         ca_certificates: files with authorities.
     """
 
@@ -38,6 +40,7 @@ class Config:
     resolv_conf: Path = RESOLV_CONF
     docker: Mapping[str, object] = field(default_factory=dict)
     proxies: Proxies | None = None
+    container_proxies: bool = True
     ca_certificates: tuple[Path, ...] = ()
 
 
@@ -71,14 +74,19 @@ def load_config(path: Path) -> Config:
             details="\n".join(problems),
             hint=f"Known: {', '.join(sorted(KEYS))}.",
         )
-    proxies = data.get("proxies")
+    proxies, for_containers = _read_proxies(data.get("proxies"))
     return Config(
         values=data,
         resolv_conf=Path(data.get("resolv_conf", RESOLV_CONF)),
         docker=data.get("docker", {}),
-        proxies=None if proxies is None else Proxies(**(proxies or {})),
+        proxies=proxies,
+        container_proxies=for_containers,
         ca_certificates=tuple(map(Path, data.get("ca_certificates", []))),
     )
+
+
+_PROXIES = ("http-proxy", "https-proxy", "no-proxy")
+"""As in dockerd's daemon.json; a bare ``no`` would be YAML's word for false."""
 
 
 def _anything(_value: object) -> str | None:
@@ -93,9 +101,19 @@ def _absolute_path(value: object) -> str | None:
 def _proxies(value: object) -> str | None:
     if value is False:
         return None
-    if not isinstance(value, dict) or not set(value) <= {"http", "https", "no"}:
-        return "it is neither false nor a mapping with http, https and no"
-    return None if all(isinstance(one, str) for one in value.values()) else "its values are not all texts"
+    if not isinstance(value, dict) or not set(value) <= {*_PROXIES, "containers"}:
+        return f"it is neither false nor a mapping with {', '.join(_PROXIES)} and containers"
+    if not isinstance(value.get("containers", True), bool):
+        return "containers is neither true nor false"
+    texts = all(isinstance(one, str) for key, one in value.items() if key != "containers")
+    return None if texts else "its values are not all texts"
+
+
+def _read_proxies(value: object) -> tuple[Proxies | None, bool]:
+    if not isinstance(value, dict):
+        return (Proxies() if value is False else None), True
+    named = [value.get(key, "") for key in _PROXIES]
+    return (Proxies(*named) if any(key in value for key in _PROXIES) else None), value.get("containers", True)
 
 
 def _paths(value: object) -> str | None:

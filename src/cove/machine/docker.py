@@ -59,8 +59,23 @@ def docker_cli(paths: MachinePaths, args: Sequence[str], workshop: Workshop) -> 
         plugins=toolbox.plugins,
     )
     docker = toolbox.command("docker")
-    env = docker_config.environment(paths.docker_socket, home.docker_config)
+    folder = _build_folder(workshop) if docker_args.parse(args).builds else home.docker_config
+    env = docker_config.environment(paths.docker_socket, folder)
     return Command((*docker.argv, *args), {**docker.env, **env})
+
+
+def _build_folder(workshop: Workshop) -> Path:
+    """The configuration for a build, which gets the proxies that docker's CLI finds there, and no others."""
+    from cove.host.container_proxies import amended_config
+    from cove.machine.container_proxies import proxies_for_containers
+
+    home = workshop.home
+    user = _read(str(home.docker_config / "config.json"))
+    config = amended_config(user, proxies_for_containers(workshop.config, os.environ))
+    if config is None:
+        return home.docker_config
+    docker_config.refresh(home.docker_build_config, user=home.docker_config, plugins={}, config=config)
+    return home.docker_build_config
 
 
 def _read(path: str) -> str | None:

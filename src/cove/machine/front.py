@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from cove.guest.relay import CHUNK, DOCKER, Relay, Stream, Tunnel
-from cove.host.http_scan import Call, Creation, RequestScanner
+from cove.host.http_scan import Call, Creation, RequestScanner, with_body
 from cove.machine.port_ticket import Ticket
 from cove.system.paths import MachinePaths
 
@@ -40,12 +40,18 @@ Check = Callable[[bytes], str | None]
 """Told the body of a request that creates a container, says why it cannot be, or None."""
 
 
-def front(paths: MachinePaths, keeper: Keeper, check: Check = lambda _: None) -> Relay:
+Amend = Callable[[bytes], bytes]
+"""Told the body of a request that creates a container, gives the one to pass on."""
+
+
+def front(
+    paths: MachinePaths, keeper: Keeper, check: Check = lambda _: None, amend: Amend = lambda body: body
+) -> Relay:
     """What serves the engine's API on the host, not started yet."""
     tunnel = Tunnel(paths.relay_socket)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _Connection(reader, writer, await tunnel.open(DOCKER), keeper, check).serve()
+        await _Connection(reader, writer, await tunnel.open(DOCKER), keeper, check, amend).serve()
 
     return Relay(paths.docker_socket, paths.relay_socket, serve=serve)
 
@@ -62,12 +68,14 @@ class _Connection:
         stream: Stream,
         keeper: Keeper,
         check: Check,
+        amend: Amend,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._stream = stream
         self._keeper = keeper
         self._check = check
+        self._amend = amend
         self._scanner = RequestScanner()
         self._answered = 0
         self._ticket: Ticket | None = None
@@ -102,7 +110,7 @@ class _Connection:
                     refusal = self._check(item.body) if item.number == self._answered + 1 else None
                     if refusal is not None:
                         self._refuse(refusal, status=b"400 Bad Request")
-                    await self._stream.write(item.head + item.body)
+                    await self._stream.write(with_body(item, self._amend(item.body)))
                 else:
                     await self._stream.write(item)
         await self._stream.write(self._scanner.finish())

@@ -24,6 +24,8 @@ from cove.host.names.resolver import Resolver
 from cove.machine.api import application
 from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
+from cove.machine.config import load_config
+from cove.machine.container_proxies import amender
 from cove.machine.drivers import driver_named
 from cove.machine.file_events import FileEvents
 from cove.machine.front import front
@@ -38,7 +40,7 @@ from cove.net.forwards import HOST
 from cove.net.gvproxy import Gvproxy
 from cove.spec.shares import tag
 from cove.system.files import read_json
-from cove.system.paths import MachinePaths
+from cove.system.paths import Home, MachinePaths
 from cove.system.process import Identity
 from cove.vmm.virtiofsd import ShareDaemon, most_files
 
@@ -73,6 +75,7 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
         log=paths.gvproxy_log,
         confinement=network_bounds(plan, paths),
     )
+    home = Home.of(paths)
     tunnel = Tunnel(paths.relay_socket)
     engine = EngineCalls(partial(tunnel.open, DOCKER))
     keeper = PortKeeper(tunnel, engine)
@@ -87,6 +90,7 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
             paths,
             keeper,
             partial(binds.refusal, machine=paths.name, shares=plan.spec.shares, hidden=plan.hidden),
+            amender(home, load_config(home.config), os.environ),
         ),
         companions=[
             names,

@@ -220,6 +220,12 @@ class Home:
                 )
         return cls(root, cache)
 
+    @classmethod
+    def of(cls, paths: MachinePaths) -> Home:
+        """The home that a machine lies in, for its settings: where the cache is, a machine does not know."""
+        root = paths.root.parents[1]
+        return cls(root, root / "cache")
+
     def machine(self, name: str) -> MachinePaths:
         """The files of the machine ``name``, which need not exist.
 
@@ -256,6 +262,11 @@ class Home:
     def docker_config(self) -> Path:
         """``DOCKER_CONFIG`` of the docker CLI that Cove runs: the user's own, plus our plugins."""
         return self.root / "docker"
+
+    @property
+    def docker_build_config(self) -> Path:
+        """The same with a config.json of ours, for builds behind a proxy of this host."""
+        return self.root / "docker-build"
 
     @property
     def archive(self) -> Path:

@@ -42,6 +42,20 @@ def test_without_a_user_folder_only_our_plugins(tmp_path: Path, plugins: dict[st
     assert (tmp_path / "ours/cli-plugins").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_configuration_of_its_own(tmp_path: Path, user: Path, plugins: dict[str, Path]) -> None:
+    """For builds: over the folder that is used otherwise, whose other entries it shares."""
+    ours, builds = tmp_path / "docker", tmp_path / "docker-build"
+    refresh(ours, user=user, plugins=plugins)
+    for config in ("{}", '{"proxies": {}}'):
+        refresh(builds, user=ours, plugins={}, config=config)
+        assert (builds / "config.json").read_text() == config
+        assert (builds / "config.json").stat().st_mode & 0o777 == 0o600
+        assert links(builds) == {"contexts": str(ours / "contexts")}
+        assert (builds / "cli-plugins/docker-buildx").resolve() == plugins["docker-buildx"]
+    assert json.loads((user / "config.json").read_text()) == {"psFormat": "x"}
+    assert user_folder({"DOCKER_CONFIG": str(builds), "HOME": "/h"}, ours) == Path("/h/.docker")
+
+
 def test_a_user_folder_that_does_not_exist_is_not_made(tmp_path: Path, plugins: dict[str, Path]) -> None:
     refresh(tmp_path / "ours", user=tmp_path / "none", plugins=plugins)
     assert links(tmp_path / "ours") == {}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cove.host.http_scan import BODY_LIMIT, HEAD_LIMIT, Action, Call, Creation, RequestScanner
+from cove.host.http_scan import BODY_LIMIT, HEAD_LIMIT, Action, Call, Creation, RequestScanner, with_body
 
 START = b"POST /v1.45/containers/web/start HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
 PING = b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"
@@ -40,6 +40,17 @@ def test_a_creation_comes_whole() -> None:
     assert scanner.feed(PING + CREATE[:-3]) == [PING]
     head, body = CREATE[:-5], CREATE[-5:]
     assert scanner.feed(CREATE[-3:] + PING) == [Creation(head=head, body=body, number=2), PING]
+
+
+def test_a_creation_with_another_body() -> None:
+    head = b"POST /containers/create HTTP/1.1\r\ncontent-LENGTH:  2\r\nX-Content-Length: 2\r\n\r\n"
+    creation = Creation(head=head, body=b"{}", number=1)
+    assert with_body(creation, b"{}") == head + b"{}"
+    longer = with_body(creation, b'{"a": 1}')
+    assert longer == head.replace(b"LENGTH:  2", b"LENGTH:  8") + b'{"a": 1}'
+    (found,) = RequestScanner().feed(longer)
+    assert isinstance(found, Creation)
+    assert found.body == b'{"a": 1}'
 
 
 def test_half_a_creation_comes_out_at_the_end() -> None:

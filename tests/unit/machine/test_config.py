@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cove.errors import UsageError
+from cove.host.proxies import Proxies
 from cove.machine.config import Config, load_config
 
 
@@ -67,3 +68,38 @@ def test_wrong_values_are_named(tmp_path: Path, value: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_config(tmp_path / "config.yml")
     assert caught.value.details == "resolv_conf: it is not an absolute path"
+
+
+@pytest.mark.parametrize(
+    ("text", "proxies", "for_containers"),
+    [
+        ("proxies: false", Proxies(), True),
+        ("proxies: {containers: false}", None, False),
+        ("proxies: {}", None, True),
+        ("proxies: {https-proxy: 'http://p:1', no-proxy: a}", Proxies(https="http://p:1", no="a"), True),
+        ("proxies: {http-proxy: 'http://p:1', containers: false}", Proxies(http="http://p:1"), False),
+    ],
+)
+def test_proxies(tmp_path: Path, text: str, proxies: Proxies | None, for_containers: bool) -> None:
+    (tmp_path / "config.yml").write_text(text)
+    config = load_config(tmp_path / "config.yml")
+    assert (config.proxies, config.container_proxies) == (proxies, for_containers)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("proxies: true", "proxies: it is neither false nor a mapping"),
+        ("proxies: {socks: x}", "proxies: it is neither false nor a mapping"),
+        ("proxies: {http-proxy: 3}", "proxies: its values are not all texts"),
+        ("proxies: {containers: x}", "proxies: containers is neither true nor false"),
+        ("docker: {tls: true}", "docker: Cove needs tls for itself"),
+        ("ca_certificates: /x", "ca_certificates: it is not a list of absolute paths"),
+        ("ca_certificates: [x]", "ca_certificates: it is not a list of absolute paths"),
+    ],
+)
+def test_what_is_wrong_with_settings_of_the_engine(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "config.yml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_config(tmp_path / "config.yml")
+    assert problem in (caught.value.details or "")

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 import pytest
 
 from cove.host.http_scan import Action, Call
-from cove.machine.front import front
+from cove.machine.front import Amend, Check, front
 from cove.machine.ports import Ticket
 from cove.system.paths import Home
 from tests.unit.machine.guest_world import chunk, send
 
 DEADLINE = 20.0
 ATTACH = b"POST /containers/web/attach?stream=1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+CREATE = b"POST /containers/create HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
 START = b"POST /containers/web/start HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -44,7 +45,13 @@ class Keeper:
 
 
 @asynccontextmanager
-async def client_of(home: Home, keeper: Keeper, serve: Serve) -> AsyncIterator[Client]:
+async def client_of(
+    home: Home,
+    keeper: Keeper,
+    serve: Serve,
+    check: Check = lambda _: None,
+    amend: Amend = lambda body: body,
+) -> AsyncIterator[Client]:
     paths = home.machine("dev")
     paths.net_dir.mkdir(parents=True)
 
@@ -58,7 +65,7 @@ async def client_of(home: Home, keeper: Keeper, serve: Serve) -> AsyncIterator[C
             writer.close()
 
     server = await asyncio.start_unix_server(accept, paths.relay_socket)
-    listening = front(paths, keeper)
+    listening = front(paths, keeper, check, amend)
     await listening.start()
     reader, writer = await asyncio.open_unix_connection(paths.docker_socket)
     try:
@@ -90,6 +97,21 @@ async def test_a_connection_that_is_taken_over(home: Home) -> None:
         writer.write_eof()
         assert await reader.read() == START[::-1]
     assert keeper.asked == []
+
+
+async def test_a_creation_is_checked_and_amended(home: Home) -> None:
+    async def engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await chunk(reader) == CREATE % 4 + b"[{}]"
+        send(writer, b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+
+    async with client_of(
+        home, Keeper(), engine, lambda body: "no" if b"bad" in body else None, lambda body: b"[" + body + b"]"
+    ) as (reader, writer):
+        writer.write(CREATE % 2 + b"{}")
+        assert b"201" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(CREATE % 5 + b'"bad"')
+        assert b"400" in await reader.readuntil(b"\r\n\r\n")
 
 
 async def test_an_answer_waits_for_the_keeper(home: Home) -> None:
