@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,6 +77,38 @@ def test_what_a_container_sends_arrives_whole(uml: Machine, server: Server) -> N
     found = uml.sh(script)
     assert len(server.taken) == 20 << 20
     assert found.split()[0] == hashlib.sha256(server.taken).hexdigest()
+
+
+HURRY = """
+import socket, sys
+for number in range(700):
+    with socket.create_connection(("192.168.127.254", int(sys.argv[1])), 20) as connection:
+        while connection.recv(100):
+            pass
+print("all")
+"""
+
+
+def test_many_short_connections_in_a_row(uml: Machine) -> None:
+    """gvproxy remembers each for a minute: a port that is used again in that time would hang."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    with listener.accept()[0] as client:
+                        client.sendall(b"short")
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            found = uml.shell("python3", "-c", HURRY, str(listener.getsockname()[1])).stdout
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+    assert found == b"all\n"
 
 
 def test_frames_are_large_everywhere(machine: Machine) -> None:
