@@ -56,6 +56,7 @@ class Options:
         self.data = "/var/lib/docker"
         self.run = "/run/cove"
         self.init = "1"
+        self.timesync = ""
         rest = iter(argv)
         for word in rest:
             value = next(rest, None)
@@ -90,6 +91,8 @@ class Agent:
                 services[listener.fileno()] = (listener, handle)
         self.stage("agent")
         _thread.start_new_thread(self._watch_engine, ())
+        if options.timesync:
+            _thread.start_new_thread(self._follow_time, (int(options.timesync),))
         poll = select.poll()
         for number in services:
             poll.register(number, select.POLLIN)
@@ -139,6 +142,14 @@ class Agent:
             log(f"docker is not watched: {error}")
         else:
             self.stage("engine")
+
+    def _follow_time(self, port: int) -> None:
+        from cove_guest import timesync
+
+        try:
+            timesync.serve_for_ever(port)
+        except OSError as error:
+            log(f"the host cannot tell the time after it slept: {error}")
 
     def _relay(self, connection: _socket.socket) -> None:
         try:

@@ -39,6 +39,9 @@ KERNELS: Mapping[tuple[Driver, Architecture], tuple[str, ...]] = {
     ("uml", "x86_64"): ("kernel-uml.yml",),
     ("qemu", "x86_64"): ("kernel-qemu.yml",),
     ("qemu", "aarch64"): ("kernel-qemu.yml", "kernel-qemu-arm64.yml"),
+    # the same images as QEMU's, which are booted by the tests
+    ("vz", "x86_64"): ("kernel-qemu.yml",),
+    ("vz", "aarch64"): ("kernel-qemu.yml", "kernel-qemu-arm64.yml"),
 }
 """The kernel recipes of each driver and architecture; a later one's words go before an earlier one's."""
 

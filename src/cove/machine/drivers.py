@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from cove.spec.machine import Driver
-from cove.vmm.base import Vmm, unsupported
+from cove.vmm.base import Vmm
 
 
 def driver_named(name: Driver) -> Vmm:
@@ -14,7 +14,9 @@ def driver_named(name: Driver) -> Vmm:
 
         return Qemu()
     if name == "vz":
-        raise unsupported(name, "run machines yet", hint="Use --driver qemu.")
+        from cove.vmm.vz import Vz
+
+        return Vz()
     from cove.vmm.uml import Uml
 
     return Uml()

@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cove.host.ports import ephemeral_range
 from cove.machine.plan import LaunchPlan
+from cove.spec.machine import Driver
 from cove.spec.shares import kernel_words
 from cove.system.paths import MachinePaths
 from cove.vmm.base import Runtime
 
-MTU = 9000
+MTUS: Mapping[Driver, int] = {
+    "uml": 9000,
+    "qemu": 9000,
+    # what Virtualization.framework gives a device unless it is told otherwise, which vfkit does not
+    "vz": 1500,
+}
 """Bytes of the largest packet, on every link: four times the throughput of 1500 through gvproxy."""
 
 
@@ -49,7 +55,7 @@ def runtime_of(
         ),
         shares=tuple(shares),
         firmware=plan.firmware,
-        mtu=MTU,
+        mtu=MTUS[plan.spec.driver],
         host_cpu=plan.host_cpu,
         memory_file=memory_file,
         seccomp=sys.platform == "linux",

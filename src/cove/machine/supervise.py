@@ -33,7 +33,7 @@ from cove.machine.names import NameKeeper
 from cove.machine.parts import Companion
 from cove.machine.plan import LaunchPlan
 from cove.machine.ports import PortKeeper
-from cove.machine.runtimes import MTU
+from cove.machine.runtimes import MTUS
 from cove.machine.share_keeper import ShareKeeper
 from cove.machine.supervisor import Supervisor
 from cove.net.forwards import HOST
@@ -71,7 +71,7 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
         driver=plan.spec.driver,
         net_socket=paths.network_socket,
         api_socket=paths.gvproxy_socket,
-        mtu=MTU,
+        mtu=MTUS[plan.spec.driver],
         log=paths.gvproxy_log,
         confinement=network_bounds(plan, paths),
     )

@@ -63,7 +63,7 @@ class Runtime:
     Args:
         folder: the machine's own, where the VMM is started: what lies below it can be named without the way there.
         net_socket: gvproxy's ethernet socket; it listens before the driver starts.
-        qmp_socket: QEMU's monitor, made by QEMU.
+        qmp_socket: where the VMM is controlled, made by it: QEMU's monitor, vfkit's RESTful service.
         uml_dir: folder for User-Mode Linux's pid and management console, made by it.
         console_log: the console's log, replaced at each start.
         memory_dir: folder for the file that is the guest's memory, if the driver makes one.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +29,7 @@ class ProcessVm:
         output: what it prints.
         console: reads what it prints.
         button: presses the guest's power button.
+        terminal: our end of its terminal, to be closed when it has ended.
     """
 
     def __init__(
@@ -36,7 +38,9 @@ class ProcessVm:
         output: asyncio.StreamReader,
         console: Console,
         button: Callable[[], Awaitable[None]],
+        terminal: int | None = None,
     ) -> None:
+        self._terminal = terminal
         self._child = child
         self._console = console
         self._button = button
@@ -50,6 +54,9 @@ class ProcessVm:
     async def wait(self) -> Exit:
         """Wait for the VMM's end and the last of its console."""
         code = await self._child.wait()
+        if self._terminal is not None:
+            os.close(self._terminal)
+            self._terminal = None
         # should a helper of the VMM survive and keep the pipe open, the exit is still told
         await asyncio.wait({self._pump}, timeout=_DRAIN)
         return describe_exit(self._child.name, code, self._console.last_words())
@@ -83,6 +90,7 @@ async def start_process(
     *,
     name: str,
     button: Callable[[], Awaitable[None]],
+    terminal: bool = False,
 ) -> ProcessVm:
     """Start a VMM that prints the guest's console on its stdout; its own messages come in between.
 
@@ -92,12 +100,14 @@ async def start_process(
         on_console: gets every line.
         name: of the VMM, for messages.
         button: presses the guest's power button.
+        terminal: its stdin is a terminal on which nobody types, instead of nothing.
 
     Raises:
         StorageError: the console's log cannot be created.
         ToolError: the VMM cannot be started.
     """
     console = Console(ConsoleLog(runtime.console_log), on_console)
+    ours, theirs = os.openpty() if terminal else (None, None)
     try:
         child = await spawn(
             command,
@@ -107,13 +117,19 @@ async def start_process(
             cwd=runtime.folder,
             host_cpu=runtime.host_cpu,
             confinement=runtime.confinement,
+            terminal=theirs,
         )
     except BaseException:
         console.close()
+        if ours is not None:
+            os.close(ours)
         raise
+    finally:
+        if theirs is not None:
+            os.close(theirs)
     if child.stdout is None:  # asked for just above; this is for the type checker
         raise ToolError(f"{name} was started without a pipe")
-    return ProcessVm(child, child.stdout, console, button)
+    return ProcessVm(child, child.stdout, console, button, ours)
 
 
 def describe_exit(name: str, code: int, console: Sequence[str]) -> Exit:

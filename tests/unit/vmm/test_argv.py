@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.errors import CoveError, UsageError
-from cove.spec.machine import Architecture, MachineSpec
+from cove.spec.facts import HostFacts
+from cove.spec.fill import fill
+from cove.spec.machine import Architecture, MachineRequest, MachineSpec
 from cove.spec.shares import Share
 from cove.system.process import Command
 from cove.units import GIB, MIB
@@ -22,8 +25,9 @@ from cove.vmm.qemu import Qemu
 from cove.vmm.qemu_argv import escape
 from cove.vmm.uml import Uml
 from cove.vmm.uml_argv import UMID, mconsole_socket
+from cove.vmm.vz import Vz
 
-DRIVERS: dict[str, Vmm] = {"uml": Uml(), "qemu": Qemu()}
+DRIVERS: dict[str, Vmm] = {"uml": Uml(), "qemu": Qemu(), "vz": Vz()}
 UML = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2 * GIB, disk=64 * GIB)
 TCG = dataclasses.replace(UML, driver="qemu", accel="tcg", cpus=2)
 KVM = dataclasses.replace(TCG, accel="kvm", cpus=4, memory=512 * MIB)
@@ -56,7 +60,16 @@ TOOLS = {
     ),
     "qemu-system-aarch64": Command(("/t/qemu-arm",), {}),
     "linux.uml": Command(("/t/linux.uml",), {"A": "b"}),
+    "vfkit": Command(("/opt/homebrew/bin/vfkit",), {}),
 }
+
+VZ = dataclasses.replace(
+    UML,
+    driver="vz",
+    cpus=4,
+    architecture="aarch64",
+    shares=(Share(path="/Users/you"), Share(path="/Volumes/x")),
+)
 
 CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
     "uml_argv/plain": (UML, BOOT, RUNTIME),
@@ -87,6 +100,14 @@ CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
         BOOT,
         dataclasses.replace(RUNTIME, firmware=(Path("/t/qemu"), Path("/t/seabios"))),
     ),
+    "vz_argv/plain": (VZ, BOOT, dataclasses.replace(ON_MAC, mtu=1500)),
+    "vz_argv/rosetta": (dataclasses.replace(VZ, binfmt=True), BOOT, ON_MAC),
+    "vz_argv/intel": (dataclasses.replace(VZ, architecture="x86_64", binfmt=True), BOOT, ON_MAC),
+    "vz_argv/comma_in_image": (VZ, dataclasses.replace(BOOT, kernel=Path("/a,b/kernel")), ON_MAC),
+    "vz_argv/comma_in_disk": (VZ, dataclasses.replace(BOOT, data=Path("/a,b/data")), ON_MAC),
+    "vz_argv/quote_in_words": (VZ, dataclasses.replace(BOOT, cmdline='a="b"'), ON_MAC),
+    "vz_argv/long_socket": (VZ, BOOT, dataclasses.replace(ON_MAC, net_socket=Path(f"/{'x' * 80}/n"))),
+    "vz_argv/hvf": (dataclasses.replace(VZ, accel="hvf"), BOOT, ON_MAC),
     "qemu_argv/9p": (NINE_P, BOOT, RUNTIME),
     "qemu_argv/x86_64_hvf": (dataclasses.replace(NINE_P, accel="hvf"), BOOT, ON_MAC),
     "qemu_argv/aarch64_hvf": (
@@ -188,3 +209,20 @@ def test_under_hvf_all_is_as_in_the_emulation_but_the_processor(architecture: Ar
     without = (*emulated[:there], *emulated[there + 2 :])
     at = without.index("-accel")
     assert words == (*without[:at], *board.cpus["hvf"], *without[at + len(board.cpus["tcg"]) :])
+
+
+RECORDED = sorted((Path(__file__).parents[2] / "hosts").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_every_recorded_host(path: Path, golden: Callable[[str, str], None]) -> None:
+    """The whole command line of the machine that ``cove create`` makes there, or the error instead."""
+    facts = HostFacts.from_dict(json.loads(path.read_text()))
+    runtime = dataclasses.replace(RUNTIME, seccomp=facts.system == "linux")
+    try:
+        spec, _ = fill(MachineRequest(name="default", shares=(Share(path="/home/you"),)), facts)
+        command = DRIVERS[spec.driver].command(spec, BOOT, runtime, TOOLS)
+    except CoveError as error:
+        golden(f"hosts/{path.stem}.err", f"{type(error).__name__}: {error.message}\nhint: {error.hint}\n")
+    else:
+        golden(f"hosts/{path.stem}.args", "\n".join(map(_one_line, command.argv)) + "\n")

@@ -18,6 +18,7 @@ from cove.vmm.fake import STAGES, Fake
 from cove.vmm.process_vm import describe_exit, start_process
 from cove.vmm.qemu import Qemu
 from cove.vmm.uml import Uml
+from cove.vmm.vz import Vz
 
 SPEC = MachineSpec(name="m", driver="uml", accel="none", cpus=1, memory=2**30, disk=2**30)
 BOOT = BootFiles(kernel=Path("/k"), initrd=Path("/i"), root=Path("/r"), data=Path("/d"), settings=Path("/s"))
@@ -137,7 +138,7 @@ def test_endings(code: int, console: list[str], ending: str) -> None:
     assert describe_exit("QEMU", code, console).ending == ending
 
 
-@pytest.mark.parametrize("driver", [Qemu(), Uml(), Fake()])
+@pytest.mark.parametrize("driver", [Qemu(), Uml(), Vz(), Fake()])
 def test_capabilities_are_told(driver: Vmm) -> None:
     assert driver.capabilities.power_button
     assert driver.capabilities.suspend == (driver.name == "qemu")
