@@ -22,6 +22,10 @@ HERE = Path(__file__).parent
 TIMEOUT = 300
 """Seconds for one test with its fixtures: the first one fetches and builds everything."""
 
+CACHE = "COVE_TEST_CACHE"
+"""Names a cache that is kept for the next session."""
+
+_OWN_CACHE = pytest.StashKey[str]()
 _HOMES: list[Home] = []
 
 
@@ -57,16 +61,24 @@ def _opened(home: Home) -> Iterator[Home]:
         _HOMES.remove(home)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One cache for all workers of a run: made by whoever deals out the tests, and removed by it."""
+    if "workerinput" not in dir(config) and not os.environ.get(CACHE):
+        os.environ[CACHE] = config.stash[_OWN_CACHE] = tempfile.mkdtemp(prefix="cove-it-cache-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the cache, unless it was given."""
+    made = config.stash.get(_OWN_CACHE, None)
+    if made is not None:
+        del os.environ[CACHE]
+        shutil.rmtree(made)
+
+
 @pytest.fixture(scope="session")
-def cache() -> Iterator[Path]:
+def cache() -> Path:
     """Packages, programs and images for all homes of the session."""
-    kept = os.environ.get("COVE_TEST_CACHE")
-    if kept:
-        yield Path(kept).absolute()
-        return
-    folder = Path(tempfile.mkdtemp(prefix="cove-it-cache-"))
-    yield folder
-    shutil.rmtree(folder)
+    return Path(os.environ[CACHE]).absolute()
 
 
 @pytest.fixture(scope="session")
