@@ -201,6 +201,28 @@ def test_kill_of_qemu_at_any_moment_of_a_suspension(qemu: Machine, after: float)
     assert not list((qemu.home.root / "m/s").glob(".saved*"))
 
 
+def test_files_that_a_container_of_qemu_holds_open_after_their_end_are_named(
+    qemu: Machine, folder: Path
+) -> None:
+    """Nobody could open them again; files that it has only seen are no obstacle."""
+    for name in ("held", "read"):
+        (folder / name).write_text(name)
+    script = f"exec 4< {folder}/held; cat {folder}/read; while :; do sleep 1; done"
+    qemu.run("-d", "--name", "holder", "-v", f"{folder}:{folder}", BUSYBOX, "sh", "-c", script)
+    wait_until(lambda: qemu.docker("logs", "holder").stdout == b"read", "the container to read")
+    for name in ("held", "read"):
+        (folder / name).unlink()
+    refused = talk(qemu.home.cove("suspend", "s", code=1))
+    assert f"{folder}/held" in refused
+    assert f"{folder}/read" not in refused
+    assert "holder" in refused
+    assert status(qemu) == "running"
+    assert qemu.docker("exec", "holder", "cat", "/proc/1/fd/4").stdout == b"held"
+    qemu.docker("rm", "-f", "holder")
+    qemu.home.cove("suspend", "s")
+    qemu.start()
+
+
 def test_uml_says_who_can(uml: Machine) -> None:
     refused = uml.home.cove("suspend", uml.name, code=1)
     assert "the driver uml cannot suspend" in talk(refused)

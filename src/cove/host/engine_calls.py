@@ -56,6 +56,19 @@ class EngineCalls:
         """
         return [each["Id"] for each in _json(*await self._request("GET", "/containers/json"))]
 
+    async def mounts(self) -> dict[str, list[str]]:
+        """The running containers by name, and the folders of their host that each has mounted.
+
+        Raises:
+            EngineError: it does not answer, or refuses.
+        """
+        return {
+            each["Names"][0].lstrip("/"): [
+                mount["Source"] for mount in each.get("Mounts") or () if mount.get("Type") == "bind"
+            ]
+            for each in _json(*await self._request("GET", "/containers/json"))
+        }
+
     async def stop(self, container: str) -> None:
         """End a container now, for good: its restart policy does not bring it back.
 

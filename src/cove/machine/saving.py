@@ -16,6 +16,7 @@ from cove.guest.client import GuestClient
 from cove.machine.crew import Crew
 from cove.machine.plan import LaunchPlan
 from cove.machine.saved.folder import SavedGuest, describe_guest
+from cove.machine.share_holders import LostFiles
 from cove.machine.trial import Trial
 from cove.system.files import storage_errors
 from cove.system.paths import MachinePaths
@@ -39,14 +40,24 @@ class Saving:
         driver: who started it.
         crew: what runs for it.
         trial: tries what was written.
+        lost: explains failures of machines with shares.
     """
 
-    def __init__(self, paths: MachinePaths, plan: LaunchPlan, driver: Vmm, crew: Crew, trial: Trial) -> None:
+    def __init__(
+        self,
+        paths: MachinePaths,
+        plan: LaunchPlan,
+        driver: Vmm,
+        crew: Crew,
+        trial: Trial,
+        lost: LostFiles | None = None,
+    ) -> None:
         self._paths = paths
         self._plan = plan
         self._driver = driver
         self._crew = crew
         self._trial = trial
+        self._lost = lost
 
     async def save(self, target: SavedGuest) -> None:
         """Write the guest to ``target``, which is whole and durable then; the guest is paused.
@@ -59,6 +70,10 @@ class Saving:
         """
         vm = self._running()
         client = GuestClient(self._paths.agent_socket, deadline=_FREEZE_DEADLINE)
+        if self._lost is not None:
+            self._lost.begin()
+            # the guest need not know files that nobody uses there; some may be gone from the host
+            await asyncio.to_thread(partial(client.call, "forget"))
         # what is on the disk is whole then, should the saved guest ever be lost
         await asyncio.to_thread(partial(client.call, "freeze", seconds=FREEZE))
         with target.writing() as scratch:
@@ -85,6 +100,12 @@ class Saving:
         except (GuestError, DeadlineError) as error:
             log.warning("the guest's disk can be written again in %.0f s: %s", FREEZE, error.message)
 
+    async def explain(self, failure: Exception) -> CoveError:
+        """Why a :meth:`save` failed, for whoever asked for it; the guest has gone on."""
+        if not isinstance(failure, CoveError):
+            failure = MachineError(f"the guest could not be saved: {type(failure).__name__}: {failure}")
+        return failure if self._lost is None else await self._lost.explain(failure)
+
     def _collect(self, scratch: SavedGuest) -> None:
         """Put all that belongs to the guest into the scratch folder, compared with what it is a copy of."""
         with storage_errors("writing the guest"):
@@ -103,10 +124,3 @@ class Saving:
         if self._crew.vm is None:
             raise MachineError(f"{self._paths.name} does not run")
         return self._crew.vm
-
-
-def failure_of(error: Exception) -> CoveError:
-    """A failed suspension, as the error that its asker gets: the guest goes on."""
-    if isinstance(error, CoveError):
-        return error
-    return MachineError(f"the guest could not be saved: {type(error).__name__}: {error}")

@@ -34,6 +34,7 @@ from cove.machine.parts import Companion
 from cove.machine.plan import LaunchPlan
 from cove.machine.ports import PortKeeper
 from cove.machine.runtimes import MTUS
+from cove.machine.share_holders import LostFiles
 from cove.machine.share_keeper import ShareKeeper
 from cove.machine.supervisor import Supervisor
 from cove.net.forwards import HOST
@@ -101,13 +102,16 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
         before_running=keeper.prepare,
         before_stopping=engine.leave,
         shares=shares,
-        trial_shares=_share_daemons(plan, paths, paths.share_dir / "t"),
+        trial_shares=_share_daemons(plan, paths, paths.share_dir / "t", strict=True),
+        lost_files=LostFiles(paths.share_log, plan.spec.shares, engine.mounts) if shares else None,
     )
     keeper.report = supervisor.tell_ports
     return supervisor, keeper
 
 
-def _share_daemons(plan: LaunchPlan, paths: MachinePaths, folder: Path) -> list[ShareDaemon]:
+def _share_daemons(
+    plan: LaunchPlan, paths: MachinePaths, folder: Path, *, strict: bool = False
+) -> list[ShareDaemon]:
     return [
         ShareDaemon(
             plan.tools["virtiofsd"],
@@ -117,6 +121,7 @@ def _share_daemons(plan: LaunchPlan, paths: MachinePaths, folder: Path) -> list[
             socket_path=folder / f"{number}.sock",
             log=paths.share_log,
             confinement=share_bounds(plan, share),
+            strict=strict,
         )
         for number, share in enumerate(plan.spec.shares if plan.spec.share_daemons else ())
     ]

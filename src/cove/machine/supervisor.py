@@ -23,7 +23,8 @@ from cove.machine.parts import Companion, Front, Network, ShareServer
 from cove.machine.plan import LaunchPlan
 from cove.machine.recorder import Recorder
 from cove.machine.saved.folder import SavedGuest
-from cove.machine.saving import Saving, failure_of
+from cove.machine.saving import Saving
+from cove.machine.share_holders import LostFiles
 from cove.machine.stages import GUEST_STAGES
 from cove.machine.state import State
 from cove.machine.store import StateRecord
@@ -54,6 +55,7 @@ class Supervisor:
         companions: what goes on beside it while it runs.
         shares: what serves the host's folders to it, in the order of their tags.
         trial_shares: the same again, for the VMM that tries a saved guest.
+        lost_files: explains why a machine with shares could not be suspended.
         before_running: what has to be done between the engine's first answer and the word that the machine runs.
         before_stopping: what has to be done before a running guest is asked to stop.
     """
@@ -69,6 +71,7 @@ class Supervisor:
         companions: Sequence[Companion] = (),
         shares: Sequence[ShareServer] = (),
         trial_shares: Sequence[ShareServer] = (),
+        lost_files: LostFiles | None = None,
         before_running: Callable[[], Awaitable[None]] | None = None,
         before_stopping: Callable[[], None] | None = None,
     ) -> None:
@@ -78,7 +81,8 @@ class Supervisor:
         self.ended = asyncio.Event()
         self._driver = driver
         self._crew = Crew(paths, plan, driver, network, shares)
-        self._saving = Saving(paths, plan, driver, self._crew, Trial(paths, plan, driver, trial_shares))
+        trial = Trial(paths, plan, driver, trial_shares)
+        self._saving = Saving(paths, plan, driver, self._crew, trial, lost_files)
         self._watched = BootWatch(paths.name, paths.console_log)
         self._recorder = Recorder(paths, plan.host_cpu)
         self._front = front or Relay(paths.docker_socket, paths.relay_socket)
@@ -179,10 +183,10 @@ class Supervisor:
         try:
             await self._saving.save(SavedGuest(self.paths.saved))
         except Exception as failure:  # noqa: BLE001  (whatever it is, the guest has to go on)
-            error = failure_of(failure)
-            log.warning("not suspended: %s\n%s", error.message, error.details or "")
             await self._saving.go_on()
             self._enter(State.RUNNING, "")
+            error = await self._saving.explain(failure)
+            log.warning("not suspended: %s\n%s", error.message, error.details or "")
             _tell(asked, error)
             return
         await self._clear()

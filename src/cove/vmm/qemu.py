@@ -16,6 +16,9 @@ from cove.vmm.boards import BOARDS
 from cove.vmm.process_vm import ProcessVm, start_process
 from cove.vmm.qemu_argv import DATA_NODE, qemu_command
 
+_LAST_WORDS = 1.0
+"""Seconds for a QEMU that cannot load a guest to say why, and end."""
+
 
 class Qemu:
     """Runs machines in QEMU; see :class:`cove.vmm.base.Vmm`."""
@@ -120,9 +123,12 @@ async def _load(vm: QemuVm, runtime: Runtime, source: Path, ready: Ready | None)
 
     loading, ended = asyncio.ensure_future(work()), asyncio.ensure_future(early_end())
     try:
-        done, _ = await asyncio.wait({loading, ended}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await asyncio.wait({loading, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done() and loading.exception() is not None:
+            await asyncio.wait({ended}, timeout=_LAST_WORDS)  # which say more than a broken connection
+        for task in (ended, loading):
+            if task.done():
+                task.result()
     except BaseException:
         await vm.kill()
         raise

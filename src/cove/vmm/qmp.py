@@ -61,12 +61,12 @@ async def monitor(path: Path, what: str, *, deadline: float) -> AsyncIterator[QM
                 await client.disconnect()
     except ExecuteError as error:
         raise MachineError(f"QEMU refused {what}", details=str(error)) from error
-    except (QMPError, EOFError) as error:
-        raise MachineError(f"QEMU's monitor failed at {what}", details=str(error)) from error
     except TimeoutError as error:
         raise MachineError(
             f"QEMU did not answer {what} within {deadline:.0f} s", details=str(path)
         ) from error
+    except (QMPError, EOFError, OSError) as error:
+        raise MachineError(f"QEMU's monitor failed at {what}", details=str(error)) from error
 
 
 async def _connect(path: Path) -> QMPClient:

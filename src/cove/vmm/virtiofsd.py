@@ -29,7 +29,15 @@ _MOST_FILES = 1_000_000
 
 
 def virtiofsd_command(
-    tool: Command, *, listener: int, share: Share, tag: str, uid: int, gid: int, files: int
+    tool: Command,
+    *,
+    listener: int,
+    share: Share,
+    tag: str,
+    uid: int,
+    gid: int,
+    files: int,
+    strict: bool = False,
 ) -> Command:
     """The whole command line. Pure. Options are those of virtiofsd 1.13.
 
@@ -41,6 +49,8 @@ def virtiofsd_command(
         uid: who it runs as; 0 leaves owners as the guest wants them.
         gid: its group.
         files: descriptors it may have; it keeps one for every file that the guest knows.
+        strict: a suspended guest is refused if one of its files is not there any more; otherwise it gets errors
+            from that file alone.
     """
     # an ordinary user can give files to nobody: whoever makes or is given a file in the guest, it is the user's
     squash = [
@@ -58,6 +68,7 @@ def virtiofsd_command(
         "--cache=auto",
         "--log-level=warn",
         f"--rlimit-nofile={files}",
+        f"--migration-on-error={'abort' if strict else 'guest-error'}",
         *squash,
         *([] if share.writable else ["--readonly"]),
     )
@@ -74,6 +85,7 @@ class ShareDaemon:
         socket_path: where the VMM is to connect; its folder is made, private.
         log: what the daemon prints.
         confinement: the files it may use.
+        strict: see :func:`virtiofsd_command`.
     """
 
     def __init__(
@@ -86,6 +98,7 @@ class ShareDaemon:
         socket_path: Path,
         log: Path,
         confinement: Confinement | None,
+        strict: bool = False,
     ) -> None:
         self._tool = tool
         self._share = share
@@ -93,6 +106,7 @@ class ShareDaemon:
         self.socket_path = socket_path
         self._log = log
         self._confinement = confinement
+        self._strict = strict
         self._listens_at = socket_path if driver == "qemu" else socket_path.with_suffix(".back")
         self._bridge = VhostBridge(socket_path, self._listens_at) if driver == "uml" else None
         self._child: Child | None = None
@@ -122,6 +136,7 @@ class ShareDaemon:
                 uid=os.geteuid(),
                 gid=os.getegid(),
                 files=most_files(),
+                strict=self._strict,
             )
             self._child = await spawn(
                 command,

@@ -53,6 +53,12 @@ async def test_inspect() -> None:
     assert await engine(Answer(b"HTTP/1.0 404 X\r\n\r\n{}")).inspect("x") is None
 
 
+async def test_mounts() -> None:
+    body = b"""[{"Names": ["/web"], "Mounts": [{"Type": "bind", "Source": "/a"}, {"Type": "volume", "Source": "/v"}]},
+        {"Names": ["/db"]}]"""
+    assert await engine(Answer(b"HTTP/1.0 200 OK\r\n\r\n" + body)).mounts() == {"web": ["/a"], "db": []}
+
+
 async def test_running() -> None:
     assert await engine(Answer(b'HTTP/1.0 200 OK\r\n\r\n[{"Id": "x"}]')).running() == ["x"]
 

@@ -17,9 +17,15 @@ def words(share: Share, uid: int) -> list[str]:
 def test_what_a_user_shares_is_served_as_the_user() -> None:
     assert words(Share(path="/home/you, me"), 1000) == [
         "/t/virtiofsd", "--fd=7", "--shared-dir=/home/you, me", "--tag=cove0", "--sandbox=none", "--cache=auto",
-        "--log-level=warn", "--rlimit-nofile=20000",
+        "--log-level=warn", "--rlimit-nofile=20000", "--migration-on-error=guest-error",
         "--translate-uid=squash-guest:0:1000:4294967295", "--translate-gid=squash-guest:0:1000:4294967295",
     ]  # fmt: skip
+
+
+def test_a_trial_refuses_what_a_guest_that_goes_on_would_get_errors_from() -> None:
+    share = Share(path="/srv")
+    command = virtiofsd_command(TOOL, listener=7, share=share, tag="c", uid=0, gid=0, files=9, strict=True)
+    assert "--migration-on-error=abort" in command.argv
 
 
 def test_root_keeps_the_owners_that_the_guest_wants() -> None:
