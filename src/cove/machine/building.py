@@ -46,7 +46,7 @@ class _Registries:
 
     def find(self, reference: Reference, platforms: Sequence[Platform]) -> Root:
         """Pull the image into the store."""
-        from cove.machine.contents import puller
+        from cove.machine.registries import puller
 
         try:
             return puller(self._home, self._report).pull(reference, platforms)

@@ -46,7 +46,8 @@ class ImageCollection:
         """
         from cove.image.oci.model import parse_platform
         from cove.image.oci.reference import parse_reference
-        from cove.machine.contents import host_platform, puller
+        from cove.machine.contents import host_platform
+        from cove.machine.registries import puller
 
         reference = parse_reference(name)
         wanted = [host_platform()] if platforms is None else [parse_platform(one) for one in platforms]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +38,19 @@ class Endpoint:
     schemes: tuple[str, ...] = ("https",)
     verify: bool = True
     mirror_of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """Whom we believe, and how we show who we are, before a word of the protocol is spoken.
+
+    Args:
+        authorities: certificates (PEM) beside those that the host trusts.
+        client: files of a certificate and its key, where a registry asks for one.
+    """
+
+    authorities: str = ""
+    client: tuple[Path, Path] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,9 +26,9 @@ from cove.image.oci.reader import choose_manifest
 from cove.image.oci.reference import Reference
 from cove.image.oci.store import MANIFEST_LIMIT, ContentStore
 from cove.image.registry.credentials import RunHelper, credentials_for
-from cove.image.registry.endpoints import Endpoint, RegistrySettings
+from cove.image.registry.endpoints import Endpoint, RegistrySettings, Trust
 from cove.image.registry.layers import load_blob
-from cove.image.registry.session import CutError, Patience, Session
+from cove.image.registry.session import CutError, Patience, Session, UnreachableError
 from cove.system.files import storage_errors
 
 PARALLEL = 3
@@ -48,6 +48,7 @@ class Puller:
         helper: runs a credential helper.
         report: told of progress.
         patience: how long and how often requests are tried.
+        trust: whom to believe about a host.
     """
 
     store: ContentStore
@@ -56,6 +57,7 @@ class Puller:
     helper: RunHelper
     report: Report = silent
     patience: Patience = field(default_factory=Patience)
+    trust: Callable[[str], Trust] = lambda _host: Trust()
 
     def pull(self, reference: Reference, platforms: Sequence[Platform]) -> Root:
         """Pull an image and name it in the store.
@@ -105,10 +107,10 @@ class Puller:
         for scheme in endpoint.schemes:
             last = scheme == endpoint.schemes[-1]
             patience = self.patience if last else Patience(connect=5, stall=self.patience.stall, attempts=1)
-            session = Session(endpoint, scheme, reference.path, known, patience)
+            session = Session(endpoint, scheme, reference.path, known, patience, self.trust(endpoint.host))
             try:
                 descriptor, data = fetch_root(session, reference)
-            except NetworkError:
+            except UnreachableError:
                 session.close()
                 if last:
                     raise

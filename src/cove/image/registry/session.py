@@ -26,9 +26,9 @@ from oras.auth.utils import parse_auth_header
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from cove.errors import CoveError, NetworkError, NotFoundError
+from cove.errors import CoveError, NetworkError, NotFoundError, UsageError
 from cove.image.registry.credentials import Credentials
-from cove.image.registry.endpoints import HUB, Endpoint
+from cove.image.registry.endpoints import HUB, Endpoint, Trust
 
 # it would print to stderr by itself; what it has to say becomes an error here
 logging.getLogger("oras.logger").addHandler(logging.NullHandler())
@@ -37,6 +37,10 @@ logging.getLogger("oras.logger").propagate = False
 _CLIENT = "cove"
 _CHUNK = 256 * 1024
 _WORTH_IT = (408, 429, 500, 502, 503, 504)
+
+
+class UnreachableError(NetworkError):
+    """Nobody there speaks what was spoken; another scheme may be understood."""
 
 
 class CutError(NetworkError):
@@ -63,17 +67,25 @@ class Patience:
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
-    """What the host trusts; read once, as that takes a while."""
-    return ssl.create_default_context()
+def _trusted(trust: Trust) -> ssl.SSLContext:
+    """What the host trusts and more; read once, as that takes a while."""
+    context = ssl.create_default_context()
+    try:
+        if trust.authorities:
+            context.load_verify_locations(cadata=trust.authorities)
+        if trust.client:
+            context.load_cert_chain(*trust.client)
+    except (ssl.SSLError, OSError) as error:
+        raise UsageError("a certificate for a registry cannot be read", details=str(error)) from error
+    return context
 
 
 class _Adapter(HTTPAdapter):
     """Adds deadlines, repetition and the host's own certificate authorities (SSL_CERT_FILE included)."""
 
-    def __init__(self, patience: Patience, *, verify: bool) -> None:
+    def __init__(self, patience: Patience, trust: Trust, *, verify: bool) -> None:
         # urllib3 changes the context of a connection that checks nothing: that must not be the shared one
-        self._context: dict[str, Any] = {"ssl_context": _trusted()} if verify else {}
+        self._context: dict[str, Any] = {"ssl_context": _trusted(trust)} if verify else {}
         self._timeout = (patience.connect, patience.stall)
         again = patience.attempts - 1
         retries = Retry(
@@ -158,6 +170,7 @@ class Session:
         repository: the repository's path in it.
         credentials: who we are there; None is anybody.
         patience: how long and how often.
+        trust: whom we believe.
     """
 
     def __init__(
@@ -167,17 +180,19 @@ class Session:
         repository: str,
         credentials: Credentials | None,
         patience: Patience,
+        trust: Trust,
     ) -> None:
         self.endpoint = endpoint
         self.repository = repository
         self._credentials = credentials
         self._scheme = scheme
+        self._trust = trust
         self.patience = patience
         self._registry = _Registry(insecure=scheme == "http", tls_verify=endpoint.verify)
         session = self._registry.session
         session.headers.update({"User-Agent": _user_agent(), "Accept-Encoding": "identity"})
         for prefix in ("https://", "http://"):
-            session.mount(prefix, _Adapter(patience, verify=endpoint.verify))
+            session.mount(prefix, _Adapter(patience, trust, verify=endpoint.verify))
         self._registry.auth = _Auth(credentials)
         self._registry.auth.session = session
         self._registry.auth._tls_verify = endpoint.verify  # noqa: SLF001  (as oras' own factory sets it)
@@ -192,7 +207,9 @@ class Session:
 
     def twin(self) -> Session:
         """Another session for the same, which begins with the token that this one has."""
-        other = Session(self.endpoint, self._scheme, self.repository, self._credentials, self.patience)
+        other = Session(
+            self.endpoint, self._scheme, self.repository, self._credentials, self.patience, self._trust
+        )
         other._registry.auth.token = self._registry.auth.token
         return other
 
@@ -243,13 +260,13 @@ class Session:
             raise CutError(_describe(error)) from error
 
     def _failed(self, url: str, error: Exception) -> NetworkError:
-        if isinstance(error, requests.exceptions.SSLError):
+        if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY" in _describe(error):
             return NetworkError(
                 f"the registry {self.endpoint.host} has no certificate that is trusted here",
                 details=f"{url}\n{_describe(error)}",
                 hint="SSL_CERT_FILE names further authorities; insecure_registries in config.yml asks for none.",
             )
-        return NetworkError(
+        return UnreachableError(
             f"the registry {self.endpoint.host} cannot be reached",
             details=f"{url}\n{_describe(error)}",
             hint="Check the network and the proxy variables; a mirror can be set in config.yml.",

@@ -21,7 +21,7 @@ from cove.image.oci.store import ContentStore
 from cove.image.registry.credentials import Credentials
 from cove.image.registry.endpoints import RegistrySettings
 from cove.image.registry.pull import Puller, RegistrySource
-from cove.image.registry.session import Patience, _Auth
+from cove.image.registry.session import Patience, Session, _Auth
 from tests.unit.image.oci.layouts import LayoutMaker, layer_tar, member
 
 from .server import Registry, digest_of
@@ -327,6 +327,19 @@ class TestWhoWeAre:
         asked.request = requests.Request("GET", asked.url).prepare()
         asked.headers["Www-Authenticate"] = 'Bearer realm="http://127.0.0.1:9/token",service="x"'
         assert auth.authenticate_request(asked, {}) == ({}, False)
+
+
+def test_a_refusal_is_not_asked_again_in_the_clear(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def refuse(session: Session, _reference: object) -> None:
+        asked.append(session.base)
+        raise NetworkError("refused")
+
+    monkeypatch.setattr("cove.image.registry.pull.fetch_root", refuse)
+    with pytest.raises(NetworkError, match="refused"):
+        world.pull("localhost:5000/org/app:1")
+    assert asked == ["https://localhost:5000/v2/org/app"]
 
 
 class TestPatience:

@@ -8,7 +8,8 @@ import pytest
 
 from cove.errors import OfflineError, UsageError
 from cove.events import silent
-from cove.machine.contents import _run_helper, docker_settings, puller
+from cove.machine.config import Config
+from cove.machine.registries import _run_helper, docker_settings, puller, trust_for
 from cove.system.paths import Home
 
 
@@ -44,3 +45,17 @@ def test_a_credential_helper_is_a_program_on_the_path(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert _run_helper("docker-credential-x", b"a.example") == b"get a.example"
+
+
+def test_whom_to_believe(tmp_path: Path) -> None:
+    home = Home(tmp_path / "cove", tmp_path / "cache")
+    folder = tmp_path / "docker/certs.d/a.example:5000"
+    folder.mkdir(parents=True)
+    (folder / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    (folder / "me.cert").write_text("mine")
+    trust = trust_for(home, Config(), {"DOCKER_CONFIG": str(tmp_path / "docker")})
+    assert "AAAA" in trust("a.example:5000").authorities
+    assert trust("a.example:5000").client is None  # a certificate without its key
+    (folder / "me.key").write_text("mine")
+    assert trust("a.example:5000").client == (folder / "me.cert", folder / "me.key")
+    assert "AAAA" not in trust("a.example").authorities
