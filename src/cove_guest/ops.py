@@ -307,7 +307,7 @@ def _configure(context: Context, request: Request) -> Answer:
         for name, text in files.items()
     ):
         raise RefusedError("bad-argument", "files must be texts of bytes by path")
-    return settings.configure(context.run, files, restart=restart is True)
+    return settings.configure(context.run, context.engine, files, restart=restart is True)
 
 
 def _engine(context: Context, request: Request) -> Answer:

@@ -147,6 +147,19 @@ def test_connections_of_qemu_to_the_outside_fail_cleanly(qemu: Machine) -> None:
         taken[0].close()
 
 
+def test_qemu_guest_that_goes_on_hears_of_new_settings(qemu: Machine) -> None:
+    boot = qemu.boot_id()
+    qemu.home.cove("suspend", "s")
+    config = qemu.home.root / "config.yml"
+    config.write_text("insecure_registries: [later.test:5000]\n")
+    try:
+        qemu.start()
+        assert b"later.test:5000" in qemu.docker("info").stdout
+        assert qemu.boot_id() == boot
+    finally:
+        config.unlink()
+
+
 def test_stop_of_a_suspended_machine_is_orderly_and_cold_boots(qemu: Machine) -> None:
     script = "trap 'echo stopped orderly; exit' TERM; while :; do sleep 1; done"
     qemu.run("-d", "--name", "polite", BUSYBOX, "sh", "-c", script)

@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-from cove.errors import ConflictError, DeadlineError, MachineError
+from cove.errors import ConflictError, CoveError, DeadlineError, MachineError
 from cove.events import Note, Report, StageBegun, StageEnded, silent, stage
 from cove.machine.assets import Workshop
 from cove.machine.client import SupervisorClient, error_from
@@ -20,7 +20,7 @@ from cove.machine.placement import choose_host_cpu
 from cove.machine.plan import LaunchPlan
 from cove.machine.resumption import resumption
 from cove.machine.saved.folder import SavedGuest
-from cove.machine.settings import gather, write_disk
+from cove.machine.settings import gather, tell_engine, write_disk
 from cove.machine.shares import check_present, hidden_folders
 from cove.machine.state import ALIVE, State
 from cove.machine.store import Machine, StateRecord, Store, observe, write_state
@@ -65,6 +65,8 @@ def start(store: Store, name: str, workshop: Workshop, *, cold: bool = False) ->
         plan = None if cold else resumption(machine, store.home, workshop.report)
         if plan is None or not _go_on(machine, plan, store, workshop.report):
             _run(machine, _prepare(store, machine, workshop), store, workshop.report)
+        else:
+            _renew_settings(machine, workshop)
     return store.load(name)
 
 
@@ -175,6 +177,15 @@ def _go_on(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> 
         report(Note(f"{machine.name} cannot go on where it was: {error.message}."))
         return False
     return True
+
+
+def _renew_settings(machine: Machine, workshop: Workshop) -> None:
+    """What this host says about the engine may have changed while the guest was suspended."""
+    try:
+        files = gather(machine.spec, workshop.config, workshop.home, os.environ)
+        tell_engine(machine.paths, files, workshop.report)
+    except CoveError as error:
+        workshop.report(Note(f"The engine keeps the settings that it had: {error.message}."))
 
 
 def _run(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> None:
