@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cove.errors import ConflictError
+from cove.errors import ConflictError, CoveError
 from cove.sdk.creation import create_machine
 from cove.sdk.handle import Handle, Record
 
 if TYPE_CHECKING:
+    from cove.machine.autostart import Autostart
     from cove.machine.resources import Trimmed
 
 
@@ -75,6 +77,8 @@ class Machine(Handle):
         from cove.machine.lifecycle import delete
 
         delete(self.installation.store, self.name, force=force, report=self.installation.report)
+        with suppress(CoveError):  # without a home there are no units either
+            self.disable_autostart()
 
     def set(
         self,
@@ -134,6 +138,29 @@ class Machine(Handle):
             registries=registries,
         )
         return pending(set_resources(self.installation.store, self.name, wanted, self.installation.report))
+
+    def enable_autostart(self) -> Autostart:
+        """Have it started whenever its user logs in.
+
+        Raises:
+            NotFoundError: there is no such machine.
+            CoveError: systemd or launchd refused; nothing is left then.
+        """
+        from cove.machine.autostart import enable
+
+        return enable(self.record, os.environ)
+
+    def disable_autostart(self) -> bool:
+        """Have it started at logins no more; says whether it was."""
+        from cove.machine.autostart import disable
+
+        return disable(self.name, os.environ)
+
+    def autostart(self) -> Autostart:
+        """Whether it starts at logins."""
+        from cove.machine.autostart import status
+
+        return status(self.name, os.environ)
 
     def trim(self) -> Trimmed:
         """Give disk space that the guest does not use back to the host.
