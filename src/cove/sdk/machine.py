@@ -139,6 +139,25 @@ class Machine(Handle):
         )
         return pending(set_resources(self.installation.store, self.name, wanted, self.installation.report))
 
+    def upgrade(self) -> bool:
+        """Build its guest of Debian's newest packages; a running machine is restarted if they are newer.
+
+        Returns:
+            whether they are. A machine that does not run has them from its next start on.
+
+        Raises:
+            CoveError: the packages cannot be had; nothing is changed.
+        """
+        from cove.machine.lifecycle import start, stop
+
+        record = self.record
+        workshop = self.installation.workshop()
+        changed = workshop.guest(record.spec, refresh=True).id != record.image
+        if changed and record.running:
+            stop(self.installation.store, self.name, report=self.installation.report)
+            start(self.installation.store, self.name, workshop)
+        return changed
+
     def enable_autostart(self) -> Autostart:
         """Have it started whenever its user logs in.
 
