@@ -263,6 +263,13 @@ def _cut(_context: Context, request: Request) -> Answer:
     return {"ended": outer.cut(request.peer)}
 
 
+def _busy(_context: Context, _request: Request) -> Answer:
+    """How many programs run that were started for the host."""
+    from cove_guest import session
+
+    return {"sessions": session.running()}
+
+
 def _forget(_context: Context, _request: Request) -> Answer:
     """Forget names and files that nobody uses now, so that share daemons can let go of them too."""
     with open("/proc/sys/vm/drop_caches", "w") as file:
@@ -383,6 +390,7 @@ _OPERATIONS: dict[str, Callable[[Context, Request], Answer]] = {
     "thaw": _thaw,
     "wake": _wake,
     "cut": _cut,
+    "busy": _busy,
     "forget": _forget,
     "touch": _touch,
     "search": _search,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cove.errors import CommandError, MachineError
 from cove.events import Report, stage
 from cove.guest.client import GuestClient
+from cove.machine.client import SupervisorClient
 from cove.machine.config import load_config
 from cove.machine.drivers import driver_named
 from cove.machine.settings import gather, tell_engine
@@ -58,6 +59,9 @@ def set_resources(store: Store, name: str, wanted: SpecChange, report: Report) -
             files = gather(spec, load_config(store.home.config), store.home, os.environ)
             tell_engine(machine.paths, files, report)
         store.set_spec(machine, spec)
+        if wanted.idle_suspend is not None and machine.supervised:
+            client = SupervisorClient(machine.paths.supervisor_socket, name)
+            client.call("POST", "/v1/idle", {"minutes": spec.idle_suspend})
         grows = spec.disk > machine.spec.disk
         if grows and machine.running and driver_named(spec.driver).capabilities.grow_disk:
             with stage(report, "disk", "Growing the disk"):

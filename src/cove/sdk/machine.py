@@ -48,19 +48,22 @@ class Machine(Handle):
         self.start(create=True)
         return store.load(self.name)
 
-    def suspend(self) -> bool:
+    def suspend(self, *, asleep: bool = False) -> bool:
         """Write it to the disk as it is, running containers included, and end it. Says if it ran.
 
         The next :meth:`start` lets it go on where it was.
+
+        Args:
+            asleep: keep its docker socket and published ports open, and let whoever connects wake it.
 
         Raises:
             UnsupportedError: its driver cannot suspend.
             ConflictError: it does not run.
             CoveError: it could not be written, and goes on.
         """
-        from cove.machine.lifecycle import suspend
+        from cove.machine.suspended import suspend
 
-        return suspend(self.installation.store, self.name, self.installation.report)
+        return suspend(self.installation.store, self.name, self.installation.report, asleep=asleep)
 
     def stop(self, *, deadline: float = 30.0) -> bool:
         """Stop containers, flush the disk, power off; after ``deadline`` seconds it is ended. Says if it ran."""
@@ -90,6 +93,7 @@ class Machine(Handle):
         mount_none: bool = False,
         file_events: bool | None = None,
         binfmt: bool | None = None,
+        idle_suspend: int | None = None,
         insecure_registries: Sequence[str] = (),
         registry_mirrors: Sequence[str] = (),
         registries_none: bool = False,
@@ -104,6 +108,7 @@ class Machine(Handle):
             mount_none: share only ``mounts``.
             file_events: whether changes on the host wake what watches files in containers.
             binfmt: whether programs of other architectures run in containers, emulated.
+            idle_suspend: minutes in which nothing happens until it is suspended, 0 for ever; counts at once.
             insecure_registries: more of them; a running engine takes them up at once.
             registry_mirrors: more of them; a running engine takes them up at once.
             registries_none: forget those that were named before.
@@ -135,6 +140,7 @@ class Machine(Handle):
             shares=shares,
             file_events=file_events,
             binfmt=binfmt,
+            idle_suspend=idle_suspend,
             registries=registries,
         )
         return pending(set_resources(self.installation.store, self.name, wanted, self.installation.report))
