@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure Cove on this computer: starts, runs, overhead, idle cost, throughput.
+"""Measure Cove on this computer: starts, runs, overhead, idle cost, ways in beside ssh's, folders beside native ones.
 
 Everything is done in a COVE_HOME of its own and removed afterwards. COVE_CACHE is used if it is set; else a cache
 is made first, which needs the network. What is compared is measured in turn, so that a computer that is busy at
@@ -24,6 +24,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import bench_folders
+import bench_paths
+
 from cove.sdk import Client, Machine
 
 COVE = Path(sys.executable).parent / "cove"
@@ -42,6 +45,7 @@ class Figure:
         value: the median, in ``unit``.
         unit: "s", "ms", "%", "MB/s" or "x" for a ratio.
         target: what it is to reach, in the same unit; None where nothing is promised.
+        at_least: the target is the least, not the most.
         samples: all that was measured.
     """
 
@@ -49,6 +53,7 @@ class Figure:
     value: float
     unit: str
     target: float | None = None
+    at_least: bool = False
     samples: tuple[float, ...] = ()
 
 
@@ -124,6 +129,8 @@ def measure_uml(bench: Bench) -> Iterator[Figure]:
     yield from measure_runs(bench)
     yield from measure_throughput(bench)
     yield idle(bench)
+    yield from measure_ways(bench)
+    yield from measure_folders(bench)
 
 
 def measure_runs(bench: Bench) -> Iterator[Figure]:
@@ -166,6 +173,55 @@ def measure_throughput(bench: Bench) -> Iterator[Figure]:
     with published(bench) as url:
         (port,) = in_turn(3, lambda: fetch(url))
     yield figure("uml: out of a published port", [MEGABYTES / one for one in port], "MB/s")
+
+
+def measure_ways(bench: Bench) -> Iterator[Figure]:
+    """Cove's ways into a guest beside ``ssh -L``: published ports and docker's socket."""
+    with bench_paths.ways(bench) as (ours, theirs):
+        steps: list[tuple[str, str, Callable[[bench_paths.Way], float], float]] = [
+            ("out of a published port", "MB/s", bench_paths.Way.download, 3.0),
+            ("into a published port", "MB/s", bench_paths.Way.upload, 3.0),
+            ("connections to a published port", "1/s", bench_paths.Way.connections, 1.0),
+            ("an API call, each on a new connection", "ms", bench_paths.Way.call, 1.0),
+            ("an API call on an open connection", "ms", bench_paths.Way.call_kept, 1.0),
+        ]
+        with bench_paths.large_image(bench) as archive:
+            steps.append(
+                ("docker load of 200 MB", "MB/s", lambda way: bench_paths.load(bench, way, archive), 3.0)
+            )
+            for name, unit, step, target in steps:
+                both = in_turn(3, lambda step=step: step(ours), lambda step=step: step(theirs))  # type: ignore[misc]
+                yield from beside(name, unit, both, target)
+
+
+def beside(name: str, unit: str, both: list[list[float]], target: float) -> Iterator[Figure]:
+    """Two rates or times of the same thing and how many times better ours is."""
+    medians = [statistics.median(samples) for samples in both]
+    for way, median, samples in zip(("cove", "ssh -L"), medians, both, strict=True):
+        yield Figure(name=f"uml: {name}, {way}", value=median, unit=unit, samples=tuple(samples))
+    ratio = medians[1] / medians[0] if unit == "ms" else medians[0] / medians[1]
+    yield Figure(name=f"uml: {name}, how much better", value=ratio, unit="x", target=target, at_least=True)
+
+
+def measure_folders(bench: Bench) -> Iterator[Figure]:
+    """Files in a bind mount beside native ones."""
+    folder = Path(bench.machine.inspect()["shares"][-1]["path"])
+    with bench_paths.python_image(bench) as image:
+        found = bench_folders.measure(bench, image, folder, 3)
+    for step, places in found.items():
+        name, unit = bench_folders.LABELS[step]
+        medians = {place: statistics.median(rates) for place, rates in places.items()}
+        for place, rates in places.items():
+            yield Figure(name=f"uml: {name}, {place}", value=medians[place], unit=unit, samples=tuple(rates))
+        for other, target in (("native", 0.75), ("guest's disk", None)):
+            ratio = medians["bind mount"] / medians[other]
+            yield Figure(
+                name=f"uml: {name}, bind mount to {other}",
+                value=ratio,
+                unit="x",
+                target=target,
+                at_least=True,
+            )
 
 
 def zeros(path: str) -> list[str]:
@@ -242,7 +298,10 @@ def measure_qemu(bench: Bench) -> Iterator[Figure]:
 def prepared(driver: str, rounds: int) -> Iterator[Bench]:
     """A machine with all that it needs in the cache, stopped; deleted afterwards."""
     accel = {"qemu": "tcg"}.get(driver, "auto")
-    machine = Client().machines.create(driver, driver=driver, accel=accel)
+    folder = bench_folders.shared_folder()
+    machine = Client().machines.create(
+        driver, driver=driver, accel=accel, mounts=[str(folder)], mount_none=True
+    )
     bench = Bench(machine, rounds)
     try:
         bench.cove(*TRUE)
@@ -250,16 +309,17 @@ def prepared(driver: str, rounds: int) -> Iterator[Bench]:
         yield bench
     finally:
         machine.delete(force=True)
+        bench_folders.remove(folder)
 
 
 def show(one: Figure) -> None:
     """One line of the table."""
     promised = ""
     if one.target is not None:
-        better = one.value <= one.target
+        better = one.value >= one.target if one.at_least else one.value <= one.target
         promised = f"{'within' if better else 'MISSES'} {one.target:g} {one.unit}"
     spread = f"{min(one.samples):.3g} to {max(one.samples):.3g}" if len(one.samples) > 1 else ""
-    print(f"{one.name:52}{one.value:10.3g} {one.unit:5}{promised:20}{spread}", flush=True)
+    print(f"{one.name:66}{one.value:10.3g} {one.unit:5}{promised:20}{spread}", flush=True)
 
 
 def main() -> None:

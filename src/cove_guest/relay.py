@@ -13,13 +13,14 @@ from __future__ import annotations
 import _socket
 import _thread
 import errno
-import fcntl
 import os
 import select
 
 CHUNK = 256 << 10
 CHUNK_LIMIT = 1 << 20
-_F_SETPIPE_SZ = 1031
+_FIRST_ROOM = 16 << 10
+"""Bytes of a buffer at first; it grows when it is filled."""
+
 _HEADER = 4
 _TARGET_LIMIT = 256
 _TARGET_DEADLINE = 30_000
@@ -112,14 +113,12 @@ class _Pair:
 
     def to_engine(self) -> None:
         """Chunks to plain bytes, then the end."""
-        with _Pipe() as pipe:
-            unwrap(self._client.fileno(), self._engine.fileno(), pipe)
+        unwrap(self._client, self._engine)
         self._engine.shutdown(_socket.SHUT_WR)
 
     def to_client(self) -> None:
         """Plain bytes to chunks; the end is a chunk too."""
-        with _Pipe() as pipe:
-            wrap(self._engine.fileno(), self._client.fileno(), pipe)
+        wrap(self._engine, self._client)
 
     def run(self, direction) -> None:  # type: ignore[no-untyped-def]  # typing is slow to import
         """Run one direction to its end. A broken one ends the other: shutdown wakes its read."""
@@ -140,49 +139,57 @@ class _Pair:
                 self._engine.close()
 
 
-class _Pipe:
-    """A pipe through which the kernel moves bytes from one socket to another."""
-
-    def __enter__(self) -> _Pipe:  # noqa: PYI034  (typing is slow to import)
-        self.outlet, self.inlet = os.pipe2(os.O_CLOEXEC)
-        try:
-            fcntl.fcntl(self.inlet, _F_SETPIPE_SZ, CHUNK)
-        except OSError:
-            pass  # over the user's share of pipe pages: the default of 64 KiB stays
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        os.close(self.outlet)
-        os.close(self.inlet)
-
-
-def wrap(source: int, sink: int, pipe: _Pipe) -> None:
+def wrap(source: _socket.socket, sink: _socket.socket) -> None:
     """Move all bytes of ``source`` to ``sink`` as chunks, then an empty one.
+
+    A chunk goes out with its length in one piece: apart they would be two packets.
 
     Raises:
         OSError: one of them broke.
     """
-    while moved := _take(source, pipe, CHUNK):
-        write(sink, moved.to_bytes(_HEADER, "big"))
-        _give(pipe, sink, moved)
-    write(sink, bytes(_HEADER))
+    room = _FIRST_ROOM
+    view = memoryview(bytearray(_HEADER + room))
+    while count := source.recv_into(view[_HEADER:]):
+        view[:_HEADER] = count.to_bytes(_HEADER, "big")
+        sink.sendall(view[: _HEADER + count])
+        if count == room and room < CHUNK:
+            room *= 4
+            view = memoryview(bytearray(_HEADER + room))
+    sink.sendall(bytes(_HEADER))
 
 
-def unwrap(source: int, sink: int, pipe: _Pipe) -> None:
+def unwrap(source: _socket.socket, sink: _socket.socket) -> None:
     """Move the contents of the chunks that ``source`` sends to ``sink``, until the empty one.
 
     Raises:
         OSError: one of them broke, or the chunks are malformed.
     """
-    while length := int.from_bytes(read(source, _HEADER), "big"):
-        if length > CHUNK_LIMIT:
-            raise OSError(errno.EPROTO, "a chunk is too long")
-        while length:
-            moved = _take(source, pipe, min(length, CHUNK))
-            if not moved:
-                raise OSError(errno.EPROTO, "a chunk was cut off")
-            _give(pipe, sink, moved)
-            length -= moved
+    view = memoryview(bytearray(_FIRST_ROOM))
+    held = left = 0
+    while True:
+        count = source.recv_into(view[held:])
+        if not count:
+            raise OSError(errno.EPROTO, "the end came without being announced")
+        start, end = 0, held + count
+        while start < end:
+            if left:
+                take = min(left, end - start)
+                sink.sendall(view[start : start + take])
+                start, left = start + take, left - take
+                continue
+            if end - start < _HEADER:
+                break
+            left = int.from_bytes(view[start : start + _HEADER], "big")
+            start += _HEADER
+            if not left:
+                return
+            if left > CHUNK_LIMIT:
+                raise OSError(errno.EPROTO, "a chunk is too long")
+        held = end - start
+        rest = bytes(view[start:end])  # less than a length
+        if end == len(view) and end < CHUNK:
+            view = memoryview(bytearray(end * 4))
+        view[:held] = rest
 
 
 def write(sink: int, data: bytes) -> None:
@@ -205,12 +212,3 @@ def read(source: int, count: int) -> bytes:
             raise OSError(errno.EPROTO, "the end came without being announced")
         data += piece
     return data
-
-
-def _take(source: int, pipe: _Pipe, most: int) -> int:
-    return os.splice(source, pipe.inlet, most)
-
-
-def _give(pipe: _Pipe, sink: int, count: int) -> None:
-    while count:
-        count -= os.splice(pipe.outlet, sink, count)

@@ -52,7 +52,6 @@ while read -r line; do
         poweroff) poweroff -f ;;
         reboot) reboot -f ;;
         panic) exit 1 ;;
-        do*) eval "${line#do }"; echo "done: $?" ;;
         *) echo "you said: $line" ;;
     esac
 done

@@ -112,9 +112,17 @@ def test_many_short_connections_in_a_row(uml: Machine) -> None:
 
 
 def test_frames_are_large_everywhere(machine: Machine) -> None:
-    script = "cat /sys/class/net/eth0/mtu /sys/class/net/docker0/mtu"
-    assert machine.shell("sh", "-c", script).stdout.split() == [b"9000", b"9000"]
-    assert machine.sh("cat /sys/class/net/eth0/mtu") == "9000\n"
+    expected = {"uml": "60000", "qemu": "9000"}[machine.name]
+    script = "cat /sys/class/net/eth0/mtu /sys/class/net/docker0/mtu; nsenter --net=/run/cove/wire ip -o link"
+    said = machine.shell("sh", "-c", script).stdout.decode().split()
+    assert said[:2] == [expected] * 2
+    assert said.count(expected) == 4  # wire and router
+    assert machine.sh("cat /sys/class/net/eth0/mtu") == f"{expected}\n"
+    machine.docker("network", "create", "large")
+    try:
+        assert machine.sh("cat /sys/class/net/eth0/mtu", "--network", "large") == f"{expected}\n"
+    finally:
+        machine.docker("network", "rm", "large")
 
 
 def test_names_resolve(machine: Machine) -> None:

@@ -33,6 +33,9 @@ NAMES = "names"
 """Where a connection leads: to questions for names; see ``cove_guest/names.py`` for the messages."""
 
 _BACKLOG = 256
+_HEADER = 4
+_FIRST_ROOM = 16 << 10
+"""Bytes of a buffer at first; it grows when it is filled."""
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -48,11 +51,21 @@ def udp(address: str, port: int) -> str:
 
 
 class Stream:
-    """One connection through the guest's relay, as plain bytes. Made by :meth:`Tunnel.open`."""
+    """One connection through the guest's relay, as plain bytes. Made by :meth:`Tunnel.open`.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    One task may read while others write. It works on the socket itself: asyncio's own streams copy every byte three
+    times on its way, which is what a fast connection is then busy with.
+
+    Args:
+        connection: connected, not blocking.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()
+        self._room = memoryview(bytearray(_FIRST_ROOM))
+        self._start = self._end = 0
         self._left = 0
 
     async def read(self) -> bytes:
@@ -67,15 +80,15 @@ class Stream:
             self._left = await self._length()
             if not self._left:
                 return b""
-        data = await self._reader.read(min(self._left, CHUNK))
-        if not data:
-            raise asyncio.IncompleteReadError(b"", self._left)
+        if self._start == self._end:
+            await self._receive()
+        data = self._take(min(self._left, self._end - self._start))
         self._left -= len(data)
         return data
 
     async def message(self) -> bytes:
         """The next chunk, whole, or none at the end. Raises what :meth:`read` raises."""
-        return await self._reader.readexactly(await self._length())
+        return await self._exactly(await self._length())
 
     async def write(self, data: bytes) -> None:
         """Send at most :data:`CHUNK` bytes, which arrive as one message, when there is room for them.
@@ -84,9 +97,7 @@ class Stream:
             OSError: the connection broke.
         """
         if data:
-            self._writer.write(len(data).to_bytes(4))
-            self._writer.write(data)
-            await self._writer.drain()
+            await self._send(len(data).to_bytes(_HEADER), data)
 
     async def end(self) -> None:
         """Tell that nothing more will be sent.
@@ -94,18 +105,65 @@ class Stream:
         Raises:
             OSError: the connection broke.
         """
-        self._writer.write(bytes(4))
-        await self._writer.drain()
+        await self._send(bytes(_HEADER))
 
     def close(self) -> None:
-        """Hang up, in both directions."""
-        self._writer.close()
+        """Hang up, in both directions; whoever still reads or writes has to be cancelled."""
+        if self._socket.fileno() >= 0:
+            # its number may be used again before a task that waits for it learns of the end
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+
+    async def _send(self, *parts: bytes) -> None:
+        async with self._turn:
+            try:
+                sent = self._socket.sendmsg(
+                    parts
+                )  # length and contents in one piece: apart they are two packets
+            except BlockingIOError:
+                sent = 0
+            rest = memoryview(b"".join(parts))[sent:] if sent < sum(map(len, parts)) else None
+            if rest:
+                try:
+                    await self._loop.sock_sendall(self._socket, rest)
+                except BaseException:
+                    self.close()  # in the middle of a chunk: nothing can be said any more
+                    raise
 
     async def _length(self) -> int:
-        length = int.from_bytes(await self._reader.readexactly(4))
+        length = int.from_bytes(await self._exactly(_HEADER))
         if length > CHUNK_LIMIT:
             raise ValueError(f"a chunk of {length} bytes, where {CHUNK_LIMIT} are allowed")
         return length
+
+    async def _exactly(self, count: int) -> bytes:
+        if self._end - self._start >= count:
+            return self._take(count)
+        pieces = bytearray(self._take(self._end - self._start))
+        while len(pieces) < count:
+            try:
+                await self._receive()
+            except EOFError:
+                raise asyncio.IncompleteReadError(bytes(pieces), count) from None
+            pieces += self._take(min(count - len(pieces), self._end - self._start))
+        return bytes(pieces)
+
+    def _take(self, count: int) -> bytes:
+        start, self._start = self._start, self._start + count
+        return bytes(self._room[start : self._start])
+
+    async def _receive(self) -> None:
+        """Fill the buffer, all of which was taken."""
+        count = await self._loop.sock_recv_into(self._socket, self._room)
+        if not count:
+            raise asyncio.IncompleteReadError(b"", None)
+        self._start, self._end = 0, count
+        if count == len(self._room) and count < CHUNK:
+            # what it holds is whole; the next will be larger
+            grown = memoryview(bytearray(count * 4))
+            grown[:count] = self._room
+            self._room = grown
 
 
 class Tunnel:
@@ -124,9 +182,11 @@ class Tunnel:
         Raises:
             OSError: the network does not take it.
         """
-        reader, writer = await asyncio.open_unix_connection(self._path, limit=CHUNK)
-        stream = Stream(reader, writer)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.setblocking(False)
+        stream = Stream(connection)
         try:
+            await asyncio.get_running_loop().sock_connect(connection, str(self._path))
             await stream.write(where.encode("ascii"))
         except BaseException:
             stream.close()
@@ -173,21 +233,12 @@ class Relay:
         path: where to listen.
         target: the socket that leads to the guest's relay.
         serve: what a connection gets, given its two ends, which are closed afterwards; by default docker's socket.
-        changed: told how many connections there are when one comes or goes.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        target: Path,
-        *,
-        serve: Serve | None = None,
-        changed: Callable[[int], None] = lambda _count: None,
-    ) -> None:
+    def __init__(self, path: Path, target: Path, *, serve: Serve | None = None) -> None:
         self._path = path
         self._tunnel = Tunnel(target)
         self._serve_one = serve or self._to_docker
-        self._changed = changed
         self._server: asyncio.AbstractServer | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -218,8 +269,7 @@ class Relay:
         task = asyncio.current_task()
         if task is not None:
             self._connections.add(task)
-            self._changed(len(self._connections))
-            task.add_done_callback(self._forget)
+            task.add_done_callback(self._connections.discard)
         try:
             await self._serve_one(reader, writer)
         except (OSError, EOFError, ValueError) as error:
@@ -228,10 +278,6 @@ class Relay:
             pass  # we are stopping; the caller waits for us, not for an error
         finally:
             writer.transport.abort() if writer.is_closing() else writer.close()
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._connections.discard(task)
-        self._changed(len(self._connections))
 
     async def _to_docker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await join(reader, writer, await self._tunnel.open(DOCKER))

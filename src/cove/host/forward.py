@@ -157,25 +157,26 @@ class TcpForward:
             task.add_done_callback(self._clients.discard)
 
     async def _serve(self, client: socket.socket) -> None:
+        client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        reader, writer = await asyncio.open_connection(sock=client, limit=PIECE)
         try:
-            await self._carry(reader, writer)
+            await self._carry(client)
         except (OSError, EOFError, ValueError) as error:
             log.debug("a forwarded connection broke: %s", error)
-            _reset(writer)
+            _reset(client)
         except BaseException:
-            _reset(writer)
+            _reset(client)
             raise
-        writer.close()
+        finally:
+            _give_back(client)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, client: socket.socket) -> None:
         if self._target is None:
             return
         stream = await self._dial(self._target)
-        inward = asyncio.ensure_future(_inward(stream, writer))
-        directions = asyncio.gather(_outward(reader, stream), inward)
+        inward = asyncio.ensure_future(_inward(stream, client))
+        directions = asyncio.gather(_outward(client, stream), inward)
         try:
             await directions
         except (OSError, EOFError, ValueError):
@@ -187,25 +188,24 @@ class TcpForward:
             stream.close()
 
 
-async def _outward(reader: asyncio.StreamReader, stream: Stream) -> None:
-    while data := await reader.read(PIECE):
+async def _outward(client: socket.socket, stream: Stream) -> None:
+    # on the socket itself: asyncio's own streams copy every byte twice more
+    loop = asyncio.get_running_loop()
+    while data := await loop.sock_recv(client, PIECE):
         await stream.write(data)
     await stream.end()
 
 
-async def _inward(stream: Stream, writer: asyncio.StreamWriter) -> None:
+async def _inward(stream: Stream, client: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
     while data := await stream.read():
-        writer.write(data)
-        await writer.drain()
-    writer.write_eof()
+        await loop.sock_sendall(client, data)
+    client.shutdown(socket.SHUT_WR)
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection so that its client sees an error, and takes half an answer for no whole one."""
-    client: socket.socket | None = writer.get_extra_info("socket")
-    if client is not None and not writer.transport.is_closing():
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+def _reset(client: socket.socket) -> None:
+    """Let a connection end so that its client sees an error, and takes half an answer for no whole one."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class UdpForward:

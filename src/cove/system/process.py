@@ -15,10 +15,9 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from cove.errors import CommandError, DeadlineError, ToolError
 
@@ -116,7 +115,7 @@ def run(
     *,
     doing: str,
     deadline: float,
-    stdin: bytes | Path | None = None,
+    stdin: bytes | None = None,
     cwd: Path | None = None,
 ) -> Completed:
     """Run a program to its end.
@@ -125,7 +124,7 @@ def run(
         command: what to run; a plain sequence inherits our environment as it is.
         doing: what we want from it, for the error: "formatting the disk".
         deadline: seconds it may take; it is killed after that.
-        stdin: what it reads, or the file that has it; nothing by default.
+        stdin: what it reads; nothing by default.
         cwd: its folder.
 
     Raises:
@@ -134,26 +133,21 @@ def run(
         DeadlineError: it took longer than ``deadline``.
     """
     argv, env = parts(command)
-    with ExitStack() as stack:
-        feed: dict[str, Any] = {"input": stdin or b""}
-        if isinstance(stdin, Path):
-            feed = {"stdin": stack.enter_context(stdin.open("rb"))}
-        done = _run(argv, doing, capture_output=True, env=env, cwd=cwd, timeout=deadline, **feed)
+    try:
+        done = subprocess.run(
+            argv, input=stdin if stdin is not None else b"", capture_output=True, env=env, cwd=cwd, timeout=deadline,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineError(
+            f"{doing}: {Path(argv[0]).name} did not end within {deadline:.0f} s", details=" ".join(argv)
+        ) from error
+    except OSError as error:
+        raise ToolError(f"{doing}: {argv[0]} cannot be started: {error.strerror}") from error
     if done.returncode != 0:
         output = (done.stdout + done.stderr).decode(errors="replace")[-OUTPUT_TAIL:]
         raise CommandError(f"{doing} failed", argv=argv, returncode=done.returncode, output=output)
     return Completed(done.stdout, done.stderr)
-
-
-def _run(argv: list[str], doing: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(argv, check=False, **how)
-    except subprocess.TimeoutExpired as error:
-        raise DeadlineError(
-            f"{doing}: {Path(argv[0]).name} did not end within {how['timeout']:.0f} s", details=" ".join(argv)
-        ) from error
-    except OSError as error:
-        raise ToolError(f"{doing}: {argv[0]} cannot be started: {error.strerror}") from error
 
 
 def replace(command: Command) -> NoReturn:

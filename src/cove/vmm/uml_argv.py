@@ -87,7 +87,13 @@ def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
         *("con=null", "con0=null,fd:1", "console=tty0"),
         *plain_words((boot.cmdline,)),
         "panic=-1",
-        *("cove.root=/dev/ubda", "cove.data=/dev/ubdb", "cove.settings=/dev/ubdc", "cove.net=vec0"),
+        *(
+            "cove.root=/dev/ubda",
+            "cove.data=/dev/ubdb",
+            "cove.settings=/dev/ubdc",
+            "cove.net=vec0",
+            f"cove.mtu={runtime.mtu}",
+        ),
         *plain_words(runtime.words),
     ]
 

@@ -85,6 +85,8 @@ class ShareDaemon:
         socket_path: where the VMM is to connect; its folder is made, private.
         log: what the daemon prints.
         confinement: the files it may use.
+        host_cpu: the one processor that it may use: the VMM's own, if that is bound to one. Each file operation is a
+            hand-over between the two, which costs several times as much from one processor to another.
         strict: see :func:`virtiofsd_command`.
     """
 
@@ -98,6 +100,7 @@ class ShareDaemon:
         socket_path: Path,
         log: Path,
         confinement: Confinement | None,
+        host_cpu: int | None = None,
         strict: bool = False,
     ) -> None:
         self._tool = tool
@@ -106,6 +109,7 @@ class ShareDaemon:
         self.socket_path = socket_path
         self._log = log
         self._confinement = confinement
+        self._host_cpu = host_cpu
         self._strict = strict
         self._listens_at = socket_path if driver == "qemu" else socket_path.with_suffix(".back")
         self._bridge = VhostBridge(socket_path, self._listens_at) if driver == "uml" else None
@@ -143,6 +147,7 @@ class ShareDaemon:
                 name=PROGRAM,
                 log=self._log,
                 pass_fds=[listener.fileno()],
+                host_cpu=self._host_cpu,
                 confinement=self._confinement,
             )
         if self._bridge is not None:

@@ -6,19 +6,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cove_guest.engine import Engine
 from cove_guest.settings import configure, join
 from cove_guest.wire import RefusedError
-from tests.unit.cove_guest.agents import UnixServer
 
 IMAGE = '{\n  "mtu": 9000,\n  "debug": false\n}\n'
 CHECKER = '#!/bin/sh\ngrep -q bad "$3" || exit 0\necho "it is bad" >&2\nexit 1\n'
@@ -34,30 +30,14 @@ class Guest:
         self.checker.write_text(CHECKER)
         self.checker.chmod(0o755)
         script = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [1, 15]); {WAITER}"
-        self.engine = UnixServer(folder / "docker.sock", self.events)
-        self.told = 0
         self.dockerd = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
         assert self.dockerd.stdout is not None
         self.dockerd.stdout.readline()
         (folder / "dockerd.pid").write_text(f"{self.dockerd.pid}\n")
 
-    def events(self, connection: socket.socket) -> None:
-        """What dockerd answers: its head at once, the event later, and then nothing until it is left."""
-        assert connection.recv(65536).startswith(b"GET /events?since=")
-        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
-        time.sleep(0.05)
-        connection.sendall(b'{"Type":"daemon","Action":"reload"}\n')
-        self.told += 1
-        connection.recv(1)
-
     def configure(self, files: dict[str, str], *, restart: bool = False) -> dict[str, object]:
         return configure(
-            str(self.run),
-            Engine(str(self.run / "docker.sock")),
-            files,
-            restart=restart,
-            image=str(self.image),
-            dockerd=str(self.checker),
+            str(self.run), files, restart=restart, image=str(self.image), dockerd=str(self.checker)
         )
 
     def daemon_json(self) -> object:
@@ -73,7 +53,6 @@ class Guest:
 def guest(tmp_path: Path) -> Iterator[Guest]:
     made = Guest(tmp_path)
     yield made
-    made.engine.close()
     made.dockerd.kill()
     made.dockerd.wait()
     if made.dockerd.stdout is not None:
@@ -88,11 +67,15 @@ def test_two_objects_in_one_text() -> None:
     assert json.loads(join("{}", '{"a": 1}')) == json.loads(join("", '{"a": 1}')) == {"a": 1}
 
 
-def test_the_script_of_the_start_makes_the_same(tmp_path: Path) -> None:
-    service = Path(__file__).parents[3] / "src/cove_guest/rootfs/usr/lib/cove/service"
-    text = service.read_text()
+def script_of_the_start(folder: Path) -> str:
+    """What joins the settings when dockerd starts, with its files in ``folder``."""
+    text = (Path(__file__).parents[3] / "src/cove_guest/rootfs/usr/lib/cove/service").read_text()
     function = text[text.index("join_settings() {") : text.index("case $name in")]
-    function = function.replace("/etc/docker", str(tmp_path)).replace("/run/cove", str(tmp_path / "run"))
+    return function.replace("/etc/docker", str(folder)).replace("/run/cove", str(folder / "run"))
+
+
+def test_the_script_of_the_start_makes_the_same(tmp_path: Path) -> None:
+    function = script_of_the_start(tmp_path)
     (tmp_path / "run/settings").mkdir(parents=True)
     (tmp_path / "daemon.json").write_text(IMAGE)
     for more in ('{"debug": true,\n "labels": ["}", "$HOME \\\\n %s"]}', "{}", ""):
@@ -103,6 +86,18 @@ def test_the_script_of_the_start_makes_the_same(tmp_path: Path) -> None:
         assert found.stat().st_mode & 0o777 == 0o600
 
 
+def test_bridges_that_users_make_carry_large_packets_too(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "daemon.json").write_text('{"debug": false}\n')
+    (tmp_path / "run/mtu").write_text("60000\n")
+    subprocess.run(["sh", "-c", f"count=0\n{script_of_the_start(tmp_path)}\njoin_settings"], check=True)
+    assert json.loads((tmp_path / "run/daemon.json").read_text()) == {
+        "debug": False,
+        "mtu": 60000,
+        "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "60000"}},
+    }
+
+
 def test_registries_count_at_once(guest: Guest) -> None:
     files = {"daemon.json": '{"insecure-registries": ["a:1"]}', "certs.d/a:1/ca.crt": "\xffx"}
     assert guest.configure(files) == {"changed": ["certs.d/a:1/ca.crt", "daemon.json"], "restart": []}
@@ -110,7 +105,6 @@ def test_registries_count_at_once(guest: Guest) -> None:
     assert (guest.run / "settings/certs.d/a:1/ca.crt").read_bytes() == b"\xffx"
     assert (guest.run / "settings").stat().st_mode & 0o777 == 0o700
     assert (guest.run / "daemon.json").stat().st_mode & 0o777 == 0o600
-    assert guest.told == 1
     assert guest.signal() == signal.SIGHUP
 
 
@@ -122,7 +116,6 @@ def test_what_waits_for_the_next_start_is_told(guest: Guest) -> None:
 
 def test_or_dockerd_is_started_again(guest: Guest) -> None:
     assert guest.configure({"ca/host.crt": "x"}, restart=True)["restart"] == []
-    assert guest.told == 0
     assert guest.signal() == signal.SIGTERM
 
 
@@ -160,12 +153,3 @@ def test_dockerd_that_is_not_there_reads_them_at_its_start(guest: Guest) -> None
     assert guest.signal() == signal.SIGTERM
     (guest.run / "dockerd.pid").write_text(f"{os.getpid() + (1 << 22)}\n")
     assert guest.configure({"daemon.json": '{"debug": true}'})["changed"] == ["daemon.json"]
-
-
-def test_an_engine_that_ends_instead_is_told(guest: Guest) -> None:
-    guest.engine.close()
-    (guest.run / "docker.sock").unlink()
-    guest.engine = UnixServer(guest.run / "docker.sock", lambda connection: connection.recv(65536) and None)
-    with pytest.raises(RefusedError, match="told no event") as caught:
-        guest.configure({"daemon.json": '{"debug": true}'})
-    assert caught.value.code == "engine"
