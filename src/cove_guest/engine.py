@@ -115,8 +115,30 @@ class Engine:
             raise RefusedError("engine", f"docker answered {path} with status {status}")
         return value
 
-    def _get(self, path: str, end: float, peer: int = -1) -> tuple[int, bytes]:
-        """GET in HTTP/1.0, where the body ends with the connection and is never chunked (RFC 1945)."""
+    def wait_event(self, event: str, since: float, end: float) -> None:
+        """Return when the engine has told an event of its own (of type ``daemon``).
+
+        Args:
+            event: "reload".
+            since: seconds since the epoch; also one that came meanwhile counts.
+            end: on time.monotonic(), when to give up.
+
+        Raises:
+            RefusedError: ``deadline``, or ``engine`` when it ended or does not answer.
+        """
+        filters = f"%7B%22type%22%3A%5B%22daemon%22%5D%2C%22event%22%3A%5B%22{event}%22%5D%7D"
+        try:
+            status, body = self._get(f"/events?since={since:.9f}&filters={filters}", end, until=b"\n")
+        except OSError as error:
+            raise RefusedError("engine", f"docker ended: {error.strerror}") from error
+        if status != 200 or b"\n" not in body:
+            raise RefusedError("engine", f"docker told no event (status {status})")
+
+    def _get(self, path: str, end: float, peer: int = -1, until: bytes = b"") -> tuple[int, bytes]:
+        """GET in HTTP/1.0, where the body ends with the connection and is never chunked (RFC 1945).
+
+        A body that goes on for ever is read until it holds ``until``.
+        """
         connection = self.connect(end, peer)
         try:
             connection.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
@@ -127,6 +149,8 @@ class Engine:
                 if not (data := connection.recv(65536)):
                     break
                 answer += data
+                if until and until in answer.partition(b"\r\n\r\n")[2]:
+                    break
         finally:
             connection.close()
         head, _, body = bytes(answer).partition(b"\r\n\r\n")

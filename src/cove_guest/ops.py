@@ -263,6 +263,13 @@ def _cut(_context: Context, request: Request) -> Answer:
     return {"ended": outer.cut(request.peer)}
 
 
+def _busy(_context: Context, _request: Request) -> Answer:
+    """How many programs run that were started for the host."""
+    from cove_guest import session
+
+    return {"sessions": session.running()}
+
+
 def _forget(_context: Context, _request: Request) -> Answer:
     """Forget names and files that nobody uses now, so that share daemons can let go of them too."""
     with open("/proc/sys/vm/drop_caches", "w") as file:
@@ -307,7 +314,7 @@ def _configure(context: Context, request: Request) -> Answer:
         for name, text in files.items()
     ):
         raise RefusedError("bad-argument", "files must be texts of bytes by path")
-    return settings.configure(context.run, files, restart=restart is True)
+    return settings.configure(context.run, context.engine, files, restart=restart is True)
 
 
 def _engine(context: Context, request: Request) -> Answer:
@@ -383,6 +390,7 @@ _OPERATIONS: dict[str, Callable[[Context, Request], Answer]] = {
     "thaw": _thaw,
     "wake": _wake,
     "cut": _cut,
+    "busy": _busy,
     "forget": _forget,
     "touch": _touch,
     "search": _search,

@@ -30,6 +30,9 @@ class _GoneError(Exception):
     """The host hung up or does not speak the protocol."""
 
 
+_RUNNING: set[_Session] = set()
+
+
 def serve(
     connection: _socket.socket, decoder: wire.Decoder, early: list[tuple[int, bytes]], child: Child
 ) -> None:
@@ -42,10 +45,18 @@ def serve(
         child: the program, just started.
     """
     session = _Session(connection, decoder, child)
+    _RUNNING.add(session)
     try:
         session.run(early)
     except (_GoneError, wire.MalformedError, wire.RefusedError, OSError):
         session.abandon()
+    finally:
+        _RUNNING.discard(session)
+
+
+def running() -> int:
+    """How many programs are served now."""
+    return len(_RUNNING)
 
 
 class _Session:

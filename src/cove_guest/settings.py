@@ -9,10 +9,15 @@ last (encoding/json of Go).
 from __future__ import annotations
 
 import os
+import time
 
 from cove_guest import jsonlite
 from cove_guest.lean import signals
 from cove_guest.wire import RefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cove_guest.engine import Engine
 
 IMAGE = "/etc/docker/daemon.json"
 DOCKERD = "/usr/sbin/dockerd"
@@ -24,16 +29,24 @@ RELOADED = frozenset((
 ))  # fmt: skip
 """Keys that dockerd takes up on SIGHUP ("configuration reload behavior" in its reference)."""
 
+_RELOAD_DEADLINE = 30.0
 _ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
 
 def configure(
-    run: str, files: dict[str, str], *, restart: bool, image: str = IMAGE, dockerd: str = DOCKERD
+    run: str,
+    engine: Engine,
+    files: dict[str, str],
+    *,
+    restart: bool,
+    image: str = IMAGE,
+    dockerd: str = DOCKERD,
 ) -> dict[str, object]:
-    """Replace all settings, and let dockerd take up what it can.
+    """Replace all settings, and let dockerd take up what it can; it has when this returns.
 
     Args:
         run: the agent's folder.
+        engine: dockerd.
         files: contents by path below ``RUN/settings``; each character is one byte.
         restart: end dockerd, whom init starts again, if something is taken up only then.
         image: the image's own daemon.json.
@@ -43,7 +56,8 @@ def configure(
         ``changed``: files that are other now; ``restart``: what waits for dockerd's next start.
 
     Raises:
-        RefusedError: ``bad-argument``; ``invalid``: dockerd does not want them. Nothing is changed.
+        RefusedError: ``bad-argument``; ``invalid``: dockerd does not want them; nothing is changed then.
+            ``deadline``, ``engine``: it did not say that it took them up.
         OSError: they cannot be written.
     """
     for name in files:
@@ -60,8 +74,11 @@ def configure(
     waiting = _waiting(old.get("daemon.json", ""), files.get("daemon.json", ""))
     if any(name.startswith("ca/") for name in changed):
         waiting.append("authorities")
-    if changed:
-        _signal(run, signals.SIGTERM if waiting and restart else signals.SIGHUP)
+    begun = time.time()
+    if changed and waiting and restart:
+        _signal(run, signals.SIGTERM)
+    elif changed and _signal(run, signals.SIGHUP):
+        engine.wait_event("reload", begun, time.monotonic() + _RELOAD_DEADLINE)
     return {"changed": changed, "restart": [] if restart else waiting}
 
 
@@ -117,11 +134,13 @@ def _replace(run: str, files: dict[str, str]) -> None:
     _remove(old)
 
 
-def _signal(run: str, number: int) -> None:
+def _signal(run: str, number: int) -> bool:
+    """Send dockerd a signal; False when it is just being started, and reads its settings then."""
     try:
         os.kill(int(_read(f"{run}/dockerd.pid")), number)
     except (ProcessLookupError, ValueError):
-        pass  # it is just being started, and reads them then
+        return False
+    return True
 
 
 def _read_all(folder: str) -> dict[str, str]:

@@ -52,6 +52,7 @@ while read -r line; do
         poweroff) poweroff -f ;;
         reboot) reboot -f ;;
         panic) exit 1 ;;
+        do*) eval "${line#do }"; echo "done: $?" ;;
         *) echo "you said: $line" ;;
     esac
 done

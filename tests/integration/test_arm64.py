@@ -24,6 +24,11 @@ def test_an_arm64_guest_runs_containers_and_obeys_its_power_button(home: Home) -
     # its own interpreter runs programs for amd64, here within the emulation
     foreign = machine.run("--rm", "--platform", "linux/amd64", BUSYBOX, "uname", "-m")
     assert foreign.stdout == b"x86_64\n"
+    boot = machine.boot_id()
+    home.cove("suspend", "arm")
+    assert machine.inspect()["status"] == "suspended"
+    home.cove("start", "arm")
+    assert machine.boot_id() == boot
     # ctrl-alt-del on the keyboard that this machine was given: no agent and no network are asked
     monitor = Path(home.root) / "m/arm/vm/qmp.sock"
     keys = [{"type": "qcode", "data": key} for key in ("ctrl", "alt", "delete")]

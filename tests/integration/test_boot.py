@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -122,6 +123,25 @@ def test_what_a_killed_boot_left_is_cleared_by_the_next(home: Home, maker: Guest
     assert len(list((home.root / "b").iterdir())) == 1
     home.cove(*arguments(maker.uml), "--networking", "none", "--cmdline", "quiet then=poweroff")
     assert list((home.root / "b").iterdir()) == []
+
+
+def test_a_guest_opens_no_ports_of_the_host(home: Home, guest: GuestFiles) -> None:
+    published, wanted = free_port(), free_port()
+    with home.terminal(*arguments(guest), "-p", f"{published}:80") as terminal:
+        terminal.expect(HELLO, deadline=SLOW)
+        body = json.dumps({"local": f"127.0.0.1:{wanted}", "remote": "192.168.127.2:80"})
+        url = "http://192.168.127.1/services/forwarder"
+        terminal.type(f"do wget -qO- {url}/all\r")
+        terminal.expect(f"127.0.0.1:{published}")  # gvproxy does listen to the guest
+        terminal.expect("done: 0")
+        terminal.type(f"do wget -qO- --post-data '{body}' {url}/expose\r")
+        terminal.expect("done: 1")
+        with socket.socket() as client:
+            assert client.connect_ex(("127.0.0.1", wanted)) != 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{published}/", timeout=60) as page:
+            assert page.read() == b"a page of the guest\n"
+        terminal.type("poweroff\r")
+        assert terminal.wait(SLOW) == 0
 
 
 def test_a_port_that_is_taken(home: Home, maker: GuestMaker) -> None:

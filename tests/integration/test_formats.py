@@ -130,6 +130,15 @@ def test_an_iso_on_a_disk_boots_under_qemu(shared: Home, built: dict[str, Path],
     assert HELLO.encode() in done.stdout
 
 
+def test_a_yaml_file_is_built_and_booted_under_qemu(shared: Home, source: Path) -> None:
+    done = shared.cove(
+        "boot", "x.yml", "--images", "layout", "--accel", "tcg", "--memory", "512", "--networking", "none",
+        deadline=280, cwd=source,
+    )  # fmt: skip
+    assert HELLO.encode() in done.stdout
+    assert list((shared.root / "b").iterdir()) == []
+
+
 def test_fsck_finds_nothing(maker: GuestMaker, built: dict[str, Path], tmp_path: Path) -> None:
     archive: Archive = maker.archive()
     lock = archive.resolve(("dosfstools",))

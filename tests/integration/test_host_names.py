@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from cove.host.names.resolver import RESOLV_CONF
+from cove.system.hide import stand_in
 from tests.integration.world import BUSYBOX, Home, Machine
 from tests.unit.host.names.server import NameServer, name_server
+from tests.unit.system.test_hide import can_hide
 
 HOST = "192.168.127.254"
 
@@ -158,6 +161,21 @@ def test_a_changed_resolver_counts_at_once(own: Machine, conf: Path) -> None:
         # short names, for containers that start from now on
         assert "search corp" in own.sh("cat /etc/resolv.conf")
         assert "10.0.0.3" in own.sh("ping -c 1 -W 1 b 2>&1; true")
+
+
+def test_a_host_without_any_name_server(make_home: Callable[..., Home], port: int, tmp_path: Path) -> None:
+    """A notebook away from all networks: nothing but comments in resolv.conf."""
+    if not can_hide():
+        pytest.skip("this host lets us have no mount namespace")
+    (tmp_path / "empty").write_text("# by NetworkManager\n")
+    home = make_home()
+    home.cove("create", "--driver", "uml", "--memory", "512M")
+    with home.begun("start", preexec_fn=lambda: stand_in({RESOLV_CONF: tmp_path / "empty"})) as child:
+        _, said = child.communicate(timeout=180)
+        assert child.returncode == 0, said.decode()
+    machine = home.machine()
+    assert machine.sh(f"wget -q -O - http://host.docker.internal:{port}/") == "hello\n"
+    assert "10.0.0" not in machine.sh("nslookup -type=a a.example 2>&1; true")
 
 
 def test_many_at_once(own: Machine, conf: Path) -> None:

@@ -200,7 +200,7 @@ def test_cache_size_and_prune(make_home: Callable[..., Home], tmp_path: Path, ho
     sizes = own.json("cache", "size")
     assert sizes["tools"] > 10 << 20
     assert sizes["images"] > 10 << 20
-    assert "runs from the cache" in talk(own.cove("cache", "prune", "--all", code=1))
+    assert "needs the cache" in talk(own.cove("cache", "prune", "--all", code=1))
     own.cove("cache", "prune")
     assert own.json("cache", "size")["packages"] == 0
     # what was made is there: no network is needed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -103,6 +104,45 @@ def test_containers_ports_clock_and_shares_go_on(qemu: Machine, folder: Path) ->
     assert qemu.docker("exec", "writer", "sh", "-c", "cat /proc/1/fd/3").stdout == b"seen again\n"
 
 
+def test_clients_wake_a_machine_that_sleeps(qemu: Machine) -> None:
+    """By the engine's socket and by a published port; a client only sees a reply that took a little longer."""
+    number, boot = port(qemu, "web"), qemu.boot_id()
+    for use in (lambda: qemu.docker("ps", "-q").stdout, lambda: fetch(number)):
+        qemu.home.cove("suspend", "--asleep", "s")
+        assert status(qemu) == "suspended"
+        assert set(qemu.processes()) == {"supervisor"}
+        assert [each["port"] for each in qemu.inspect()["ports"]]
+        assert use()
+        assert status(qemu) == "running"
+    assert qemu.boot_id() == boot
+    qemu.home.cove("suspend", "--asleep", "s")
+    client = (
+        subprocess.run(
+            ["docker", "-H", qemu.socket, "version"], capture_output=True, check=False, timeout=120
+        )
+        if shutil.which("docker")
+        else None
+    )
+    assert client is None or client.returncode == 0
+    supervisor = qemu.processes()["supervisor"]
+    qemu.home.cove("suspend", "--asleep", "s")
+    qemu.home.cove("suspend", "s")
+    wait_until(lambda: not alive(supervisor), "the supervisor to end")
+    qemu.start()
+
+
+def test_qemu_machine_in_which_nothing_happens_is_suspended(qemu: Machine) -> None:
+    for container in ("count", "web", "writer"):
+        qemu.docker("stop", "-t", "0", container)
+    qemu.home.cove("set", "s", "--idle-suspend", "1")
+    wait_until(lambda: status(qemu) == "suspended", "the end of its patience", deadline=200)
+    assert qemu.docker("ps", "-q").stdout == b""
+    assert status(qemu) == "running"
+    qemu.home.cove("set", "s", "--idle-suspend", "0")
+    for container in ("count", "web", "writer"):
+        qemu.docker("start", container)
+
+
 def test_qemu_guest_that_goes_on_twice_draws_other_numbers(qemu: Machine) -> None:
     drawn = []
     qemu.home.cove("suspend", "s")
@@ -145,6 +185,19 @@ def test_connections_of_qemu_to_the_outside_fail_cleanly(qemu: Machine) -> None:
             lambda: b"ended" in qemu.docker("logs", "client").stdout, "the end of the connection", deadline=60
         )
         taken[0].close()
+
+
+def test_qemu_guest_that_goes_on_hears_of_new_settings(qemu: Machine) -> None:
+    boot = qemu.boot_id()
+    qemu.home.cove("suspend", "s")
+    config = qemu.home.root / "config.yml"
+    config.write_text("insecure_registries: [later.test:5000]\n")
+    try:
+        qemu.start()
+        assert b"later.test:5000" in qemu.docker("info").stdout
+        assert qemu.boot_id() == boot
+    finally:
+        config.unlink()
 
 
 def test_stop_of_a_suspended_machine_is_orderly_and_cold_boots(qemu: Machine) -> None:

@@ -153,7 +153,7 @@ def test_the_cache_is_measured_and_pruned(client: Client) -> None:
 
 def test_nothing_is_pruned_away_under_a_machine_that_runs(client: Client) -> None:
     running(client)
-    with pytest.raises(ConflictError, match="dev runs from the cache"):
+    with pytest.raises(ConflictError, match="dev needs the cache"):
         client.prune_cache(everything=True)
     assert client.prune_cache() == 0
 

@@ -12,7 +12,7 @@ from cove.units import parse_size
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", metavar="IMAGE|YML", type=click.Path(path_type=Path))
 @click.option("--driver", default="auto", show_default=True, metavar="auto|uml|qemu", help="Who runs it.")
 @click.option(
     "--accel", default="auto", show_default=True, metavar="auto|kvm|tcg", help="What executes it under qemu."
@@ -56,6 +56,10 @@ from cove.units import parse_size
     "--state", type=click.Path(path_type=Path), metavar="FOLDER",
     help="For disks that are made without a name (default: IMAGE-state).",
 )  # fmt: skip
+@click.option(
+    "--images", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
+    help="For a YAML file: take images from this OCI layout; repeatable.",
+)  # fmt: skip
 @click.option("--no-reboot", is_flag=True, help="End when the guest restarts.")
 @click.pass_obj
 def boot(
@@ -75,12 +79,13 @@ def boot(
     initrd: Path | None,
     cmdline: str | None,
     state: Path | None,
+    images: tuple[Path, ...],
     no_reboot: bool,
 ) -> int:
     """Boot an image with its console in this terminal: what `cove build` made, an ISO, a disk, a kernel.
 
-    IMAGE is a file, or what the names of its files begin with (NAME of NAME-kernel and NAME-initrd.img). Ctrl-A x ends
-    the guest. The guest gets its address by DHCP.
+    IMAGE is a file, or what the names of its files begin with (NAME of NAME-kernel and NAME-initrd.img). A YAML file is
+    built first. Ctrl-A x ends the guest. The guest gets its address by DHCP.
     """
     return session.client().boot(
         image,
@@ -98,4 +103,5 @@ def boot(
         cmdline=cmdline,
         state=state,
         reboot=not no_reboot,
+        images=images,
     )

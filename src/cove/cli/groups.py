@@ -7,7 +7,18 @@ import difflib
 
 import click
 
-from cove.cli import boot, building, cache, contexts, lifecycle, report, resources, use
+from cove.cli import (
+    autostart,
+    boot,
+    building,
+    cache,
+    contexts,
+    lifecycle,
+    predecessors,
+    report,
+    resources,
+    use,
+)
 
 
 class OrderedGroup(click.Group):
@@ -55,6 +66,9 @@ COMMANDS: list[click.Command] = [
     report.logs,
     report.env,
     contexts.context,
+    autostart.autostart,
+    predecessors.machine,
+    predecessors.boot2docker,
     building.build,
     boot.boot,
     report.version,

@@ -13,6 +13,12 @@ from cove.errors import ConflictError, UsageError
 from cove.units import parse_size
 
 NAME = click.argument("name", required=False)
+IDLE_SUSPEND = click.option(
+    "--idle-suspend",
+    type=int,
+    metavar="MINUTES",
+    help="Suspend it when nothing happened for so long; the next client wakes it. 0: never, the default.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -81,6 +87,7 @@ REGISTRY_MIRROR = click.option(
     is_flag=True,
     help="Containers of other architectures run too (docker run --platform), emulated.",
 )
+@IDLE_SUSPEND
 @INSECURE_REGISTRY
 @REGISTRY_MIRROR
 @click.option("--start", "start_it", is_flag=True, help="Start it at once.")
@@ -100,6 +107,7 @@ def create(
     mount_none: bool,
     file_events: bool,
     binfmt: bool,
+    idle_suspend: int | None,
     insecure_registries: tuple[str, ...],
     registry_mirrors: tuple[str, ...],
     start_it: bool,
@@ -119,6 +127,7 @@ def create(
         mount_none=mount_none,
         file_events=file_events,
         binfmt=binfmt,
+        idle_suspend=idle_suspend or 0,
         insecure_registries=insecure_registries,
         registry_mirrors=registry_mirrors,
     )
@@ -156,11 +165,14 @@ def start(session: Session, name: str | None, cold: bool, as_json: bool) -> None
 
 @click.command()
 @NAME
+@click.option(
+    "--asleep", is_flag=True, help="Keep its docker socket and ports open; whoever connects wakes it."
+)
 @click.pass_obj
-def suspend(session: Session, name: str | None) -> None:
+def suspend(session: Session, name: str | None, asleep: bool) -> None:
     """Write a running machine to the disk, containers and all; cove start lets it go on where it was."""
     machine = session.pick(name)
-    ran = machine.suspend()
+    ran = machine.suspend(asleep=asleep)
     session.close()
     if not ran:
         output.talk(f"{machine.name} is suspended already")

@@ -7,7 +7,7 @@ import click
 
 from cove.cli import output
 from cove.cli.context import Session
-from cove.cli.lifecycle import INSECURE_REGISTRY, JSON, NAME, REGISTRY_MIRROR
+from cove.cli.lifecycle import IDLE_SUSPEND, INSECURE_REGISTRY, JSON, NAME, REGISTRY_MIRROR
 from cove.errors import UsageError
 from cove.units import format_size, parse_size
 
@@ -29,6 +29,7 @@ from cove.units import format_size, parse_size
 @click.option(
     "--binfmt/--no-binfmt", default=None, help="Containers of other architectures run too, emulated."
 )
+@IDLE_SUSPEND
 @INSECURE_REGISTRY
 @REGISTRY_MIRROR
 @click.option(
@@ -48,6 +49,7 @@ def set_(
     mount_none: bool,
     file_events: bool | None,
     binfmt: bool | None,
+    idle_suspend: int | None,
     insecure_registries: tuple[str, ...],
     registry_mirrors: tuple[str, ...],
     registries_none: bool,
@@ -58,7 +60,7 @@ def set_(
     A running machine gets most of it at its next start; registries count at once, and under qemu the disk grows.
     """
     lists = (mounts, mount_none, insecure_registries, registry_mirrors, registries_none)
-    if not any(lists) and all(one is None for one in (cpus, memory, disk, file_events, binfmt)):
+    if not any(lists) and all(one is None for one in (cpus, memory, disk, file_events, binfmt, idle_suspend)):
         raise UsageError("nothing was given to change", hint="Give --cpus, --memory, --disk or --mount.")
     machine = session.pick(name)
     pending = machine.set(
@@ -69,6 +71,7 @@ def set_(
         mount_none=mount_none,
         file_events=file_events,
         binfmt=binfmt,
+        idle_suspend=idle_suspend,
         insecure_registries=insecure_registries,
         registry_mirrors=registry_mirrors,
         registries_none=registries_none,

@@ -233,12 +233,21 @@ class Relay:
         path: where to listen.
         target: the socket that leads to the guest's relay.
         serve: what a connection gets, given its two ends, which are closed afterwards; by default docker's socket.
+        changed: told how many connections there are when one comes or goes.
     """
 
-    def __init__(self, path: Path, target: Path, *, serve: Serve | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        target: Path,
+        *,
+        serve: Serve | None = None,
+        changed: Callable[[int], None] = lambda _count: None,
+    ) -> None:
         self._path = path
         self._tunnel = Tunnel(target)
         self._serve_one = serve or self._to_docker
+        self._changed = changed
         self._server: asyncio.AbstractServer | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -269,7 +278,8 @@ class Relay:
         task = asyncio.current_task()
         if task is not None:
             self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
+            self._changed(len(self._connections))
+            task.add_done_callback(self._forget)
         try:
             await self._serve_one(reader, writer)
         except (OSError, EOFError, ValueError) as error:
@@ -278,6 +288,10 @@ class Relay:
             pass  # we are stopping; the caller waits for us, not for an error
         finally:
             writer.transport.abort() if writer.is_closing() else writer.close()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        self._changed(len(self._connections))
 
     async def _to_docker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await join(reader, writer, await self._tunnel.open(DOCKER))

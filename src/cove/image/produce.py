@@ -20,12 +20,13 @@ from cove.image.formats import disks
 from cove.image.formats.archives import Made, initrd_tar, kernel_initrd, with_ucode
 from cove.image.formats.disks import Tools
 from cove.image.formats.dockerfile import add_dockerfile
-from cove.image.formats.names import Format
+from cove.image.formats.filesystems import kernel_erofs, kernel_squashfs
+from cove.image.formats.names import Format, Needs
 from cove.image.formats.parts import Parts, collect
 from cove.image.linuxkit.assemble import Prepared, assemble, prepare
 from cove.image.linuxkit.config import Config
 from cove.image.linuxkit.contents import all_components
-from cove.image.linuxkit.debian import Unpacked, unpack_packages
+from cove.image.linuxkit.debian import Unpacked, first_stage, unpack_packages
 from cove.image.linuxkit.files import source_artifacts
 from cove.image.linuxkit.output import Seen
 from cove.image.oci.model import ImageSource, Platform
@@ -37,6 +38,9 @@ from cove.image.tar.header import NANO, Header
 from cove.system.files import storage_errors
 
 STDOUT = "-"
+STAGE_INIT = Path(__file__).parent.parent / "images/stage-init"
+"""The first process before a root on a disk, unless the configuration names another."""
+
 _SCRATCH = ".cove-build."
 _SBOM_NAME = "image"
 PROVENANCE = ".intoto.json"
@@ -193,6 +197,9 @@ def _streamed(ready: _Ready, order: Order, scratch: Path) -> list[tuple[Path, Pa
 def _formats(ready: _Ready, order: Order, scratch: Path) -> list[tuple[Path, Path]]:
     needs = {one.needs for one in order.formats}
     parts = collect(scratch, needs, lambda sink: ready.assemble(sink, order))
+    if ready.unpacked is not None and ready.unpacked.kernel is not None and Needs.ROOT in needs:
+        with parts.stage.open("wb") as out:
+            out.writelines(first_stage(ready.unpacked, _stage_init(order)))
     made: dict[str, Path] = {}
     for one in order.formats:
         made |= {suffix: path for path, suffix in _make(one, parts, order)}
@@ -203,6 +210,8 @@ def _make(one: Format, parts: Parts, order: Order) -> Made:
     """The files of one format."""
     if one.name in _MAKERS:
         return _MAKERS[one.name](parts)
+    if order.tools is not None and one.name in _ROOTS:
+        return _ROOTS[one.name](parts, order.tools)
     if order.tools is None or not parts.kernel.stat().st_size:
         raise UsageError(f"the format {one.name} needs a kernel, and the configuration has none")
     boot = disks.Parts(
@@ -221,6 +230,23 @@ _MAKERS: Mapping[str, Callable[[Parts], Made]] = {
     "kernel+initrd": kernel_initrd,
     "tar-kernel-initrd": initrd_tar,
 }
+
+
+_ROOTS: Mapping[str, Callable[[Parts, Tools], Made]] = {
+    "kernel+squashfs": kernel_squashfs,
+    "kernel+erofs": kernel_erofs,
+}
+
+
+def _stage_init(order: Order) -> bytes:
+    own = order.config.kernel.init
+    path = order.base / own if own else STAGE_INIT
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(
+            f"the initramfs has no init script: {error.strerror}", details=str(path)
+        ) from error
 
 
 def _state(

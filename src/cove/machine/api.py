@@ -4,7 +4,10 @@
 GET  /v1/status     how the machine is
 GET  /v1/events     the events of its start as JSON lines, from the first to the last
 POST /v1/stop       {"deadline": seconds}: stop it cleanly; answers when it is stopped
-POST /v1/suspend    write its guest to the disk; answers when it is there and nothing runs any more
+POST /v1/suspend    {"asleep": bool}: write its guest to the disk; answers when it is there and nothing runs any more,
+                    or nothing but we, to wake it when it is used
+POST /v1/idle       {"minutes": n}: suspend it when nothing happened for so long; 0 for never
+POST /v1/wake       have it go on, if it sleeps; answers when it runs
 """
 
 from __future__ import annotations
@@ -47,14 +50,28 @@ def application(supervisor: Supervisor) -> web.Application:
         await supervisor.ended.wait()
         return web.json_response(supervisor.record.to_dict())
 
-    async def suspend(_request: web.Request) -> web.Response:
-        await supervisor.suspend()
+    async def suspend(request: web.Request) -> web.Response:
+        body = await _body(request)
+        await supervisor.suspend(asleep=body.get("asleep") is True)
         return web.json_response(supervisor.record.to_dict())
+
+    async def wake(_request: web.Request) -> web.Response:
+        await supervisor.wake()
+        return web.json_response(supervisor.record.to_dict())
+
+    async def idle(request: web.Request) -> web.Response:
+        minutes = (await _body(request)).get("minutes")
+        if isinstance(minutes, bool) or not isinstance(minutes, int) or minutes < 0:
+            raise UsageError(f"minutes is {minutes!r}, where a whole number is expected")
+        supervisor.set_idle(minutes)
+        return web.json_response({})
 
     app.router.add_get("/v1/status", status)
     app.router.add_get("/v1/events", events)
     app.router.add_post("/v1/stop", stop)
     app.router.add_post("/v1/suspend", suspend)
+    app.router.add_post("/v1/wake", wake)
+    app.router.add_post("/v1/idle", idle)
     return app
 
 

@@ -123,12 +123,12 @@ class Workshop:
             write_atomic(path, extract_kernel(self.archive(architecture), package))
         return path
 
-    def guest(self, spec: MachineSpec) -> GuestImage:
-        """The guest image for a machine, built if need be."""
+    def guest(self, spec: MachineSpec, *, refresh: bool = False) -> GuestImage:
+        """The guest image for a machine, built if need be; ``refresh`` looks for newer packages first."""
         recipes = [RECIPES / name for name in recipe_names(spec)]
         request = request_key(recipes, SOURCES, DEBIAN_NAMES[spec.architecture])
         found = find_guest(self.home.images, request)
-        if found is not None:
+        if found is not None and not refresh:
             return found
         from cove.image.build import build_guest
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cove.errors import ConflictError
 from cove.machine.contents import content_store
-from cove.machine.state import ALIVE
+from cove.machine.state import ALIVE, State
 from cove.machine.store import Store
 from cove.system.files import allocated, read_json, remove_tree
 from cove.system.paths import Home
@@ -37,10 +37,12 @@ def prune(store: Store, *, everything: bool) -> int:
         ConflictError: ``everything``, while a machine runs from it.
     """
     home = store.home
-    running = [machine.name for machine in store.all() if machine.record.state in ALIVE]
+    # a suspended machine goes on with the very programs and image that it ran with
+    using = ALIVE | {State.SUSPENDED}
+    running = [machine.name for machine in store.all() if machine.record.state in using]
     if everything and running:
         raise ConflictError(
-            f"{', '.join(running)} runs from the cache", hint="cove stop --all, then prune again."
+            f"{', '.join(running)} needs the cache", hint="cove stop --all, then prune again."
         )
     if everything:
         doomed = [home.archive, home.tools, home.images, home.containers, home.probes, home.probe_kernel]

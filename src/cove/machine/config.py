@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cove.errors import UsageError
 from cove.host.daemon_json import check_keys
-from cove.host.names.resolver import RESOLV_CONF
+from cove.host.names.files import RESOLV_CONF
 from cove.host.proxies import Proxies
 
 

@@ -36,6 +36,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         "shares": [{"path": share.path, "writable": share.writable} for share in spec.shares],
         "file_events": spec.file_events,
         "binfmt": spec.binfmt,
+        "idle_suspend": spec.idle_suspend,
         "registries": {
             "insecure": list(spec.registries.insecure),
             "mirrors": list(spec.registries.mirrors),

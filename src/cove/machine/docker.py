@@ -9,7 +9,6 @@ from pathlib import Path
 
 from cove.host import docker_args, docker_config
 from cove.machine.assets import Workshop
-from cove.machine.builtins import ensure_builtins
 from cove.machine.store import Machine
 from cove.system.paths import MachinePaths
 from cove.system.process import Command
@@ -34,6 +33,8 @@ def docker_command(machine: Machine, args: Sequence[str], workshop: Workshop) ->
     """
     images = docker_args.builtin_images(args, read=_read, env=os.environ)
     if images:
+        from cove.machine.builtins import ensure_builtins
+
         ensure_builtins(machine, images, workshop, docker_args.platform(args, env=os.environ))
         if docker_args.parse(args).pulls_builtin:
             return None

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from cove.guest.relay import CHUNK, DOCKER, Relay, Stream, Tunnel
 from cove.host.http_scan import Call, Creation, RequestScanner, with_body
+from cove.machine.gate import Gate
 from cove.machine.port_ticket import Ticket
 from cove.system.paths import MachinePaths
 
@@ -45,15 +46,32 @@ Amend = Callable[[bytes], bytes]
 
 
 def front(
-    paths: MachinePaths, keeper: Keeper, check: Check = lambda _: None, amend: Amend = lambda body: body
+    paths: MachinePaths,
+    keeper: Keeper,
+    check: Check = lambda _: None,
+    amend: Amend = lambda body: body,
+    *,
+    gate: Gate | None = None,
+    changed: Callable[[int], None] = lambda _count: None,
 ) -> Relay:
-    """What serves the engine's API on the host, not started yet."""
+    """What serves the engine's API on the host, not started yet.
+
+    Args:
+        paths: the machine's files.
+        keeper: of the published ports.
+        check: looks at containers that are to be created.
+        amend: changes them.
+        gate: passed before each connection to the guest.
+        changed: told how many clients there are when one comes or goes.
+    """
     tunnel = Tunnel(paths.relay_socket)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if gate is not None:
+            await gate.passed()
         await _Connection(reader, writer, await tunnel.open(DOCKER), keeper, check, amend).serve()
 
-    return Relay(paths.docker_socket, paths.relay_socket, serve=serve)
+    return Relay(paths.docker_socket, paths.relay_socket, serve=serve, changed=changed)
 
 
 class _RefusedError(Exception):

@@ -5,40 +5,32 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import sys
 from pathlib import Path
 
-from cove.errors import ConflictError, DeadlineError, MachineError
-from cove.events import Note, Report, StageBegun, StageEnded, silent, stage
+from cove.errors import ConflictError, CoveError, MachineError
+from cove.events import Note, Report, stage
 from cove.machine.assets import Workshop
-from cove.machine.client import SupervisorClient, error_from
-from cove.machine.contexts import publish, withdraw
+from cove.machine.client import SupervisorClient
+from cove.machine.contexts import withdraw
 from cove.machine.drivers import driver_named
+from cove.machine.launching import ABANDON_DEADLINE, LOCK_DEADLINE, STAGE_DEADLINE, clear_dead, run, take_lock
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.placement import choose_host_cpu
 from cove.machine.plan import LaunchPlan
 from cove.machine.resumption import resumption
-from cove.machine.saved.folder import SavedGuest
-from cove.machine.settings import gather, write_disk
+from cove.machine.settings import gather, tell_engine, write_disk
 from cove.machine.shares import check_present, hidden_folders
 from cove.machine.state import ALIVE, State
-from cove.machine.store import Machine, StateRecord, Store, observe, write_state
+from cove.machine.store import Machine, Store, observe
+from cove.machine.suspended import end_sleep, end_suspension, go_on, wake
 from cove.spec.facts import choose_memory_place
-from cove.system.files import grow_sparse, link_to, locked, make_sparse, try_lock, write_json
-from cove.system.paths import MachinePaths
+from cove.system.files import grow_sparse, link_to, locked, make_sparse
 from cove.system.probe import host_facts
-from cove.system.process import Command, detach
-from cove.vmm.base import BootFiles, check_suspend
+from cove.system.process import Command
+from cove.vmm.base import BootFiles
 
 STOP_DEADLINE = 30.0
 """Seconds that a clean stop may take before the machine is ended."""
-
-_STAGE_DEADLINE = 300.0
-_SUSPEND_DEADLINE = 600.0
-_LOCK_DEADLINE = 60.0
-_ABANDON_DEADLINE = 10.0
-_CLEAR_DEADLINE = 2.0
 
 
 def start(store: Store, name: str, workshop: Workshop, *, cold: bool = False) -> Machine:
@@ -58,40 +50,21 @@ def start(store: Store, name: str, workshop: Workshop, *, cold: bool = False) ->
         CoveError: programs or image could not be made.
     """
     paths = store.load(name).paths
-    with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=_STAGE_DEADLINE):
+    with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=STAGE_DEADLINE):
         machine = store.load(name)
         if machine.running:
             return machine
+        if machine.asleep and not cold:
+            wake(machine, workshop.report)
+            return store.load(name)
+        if machine.asleep:
+            end_sleep(machine)
         plan = None if cold else resumption(machine, store.home, workshop.report)
-        if plan is None or not _go_on(machine, plan, store, workshop.report):
-            _run(machine, _prepare(store, machine, workshop), store, workshop.report)
+        if plan is None or not go_on(machine, plan, store, workshop.report):
+            run(machine, _prepare(store, machine, workshop), store, workshop.report)
+        else:
+            _renew_settings(machine, workshop)
     return store.load(name)
-
-
-def suspend(store: Store, name: str, report: Report) -> bool:
-    """Write the running guest of a machine to the disk; nothing runs for it afterwards. Says if it ran.
-
-    Raises:
-        NotFoundError: there is no such machine.
-        UnsupportedError: its driver cannot suspend.
-        ConflictError: it does not run.
-        CoveError: it could not be written; the machine goes on.
-    """
-    machine = store.load(name)
-    check_suspend(driver_named(machine.spec.driver), machine.spec)
-    if machine.record.state is State.SUSPENDED:
-        return False
-    supervisor = machine.record.processes.get("supervisor")
-    if supervisor is None or not machine.running:
-        raise ConflictError(
-            f"{name} is {machine.record.state}", hint="Only a running machine can be suspended."
-        )
-    with stage(report, "suspend", f"Suspending {name}"):
-        client = SupervisorClient(machine.paths.supervisor_socket, name)
-        client.call("POST", "/v1/suspend", deadline=_SUSPEND_DEADLINE)
-        if not supervisor.wait_gone(_ABANDON_DEADLINE):
-            raise DeadlineError(f"the supervisor of {name} did not end", log=machine.paths.supervisor_log)
-    return True
 
 
 def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Report) -> bool:
@@ -105,11 +78,11 @@ def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Re
     """
     paths = store.find(name)
     if observe(paths).state is State.SUSPENDED:
-        with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=_LOCK_DEADLINE):
-            _end_suspension(store, name, deadline > 0, report)
+        with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=LOCK_DEADLINE):
+            end_suspension(store, name, deadline > 0, report)
     supervisor = observe(paths).processes.get("supervisor")
     if supervisor is None or not supervisor.alive():
-        _clear_dead(paths)
+        clear_dead(paths)
         return False
     client = SupervisorClient(paths.supervisor_socket, name)
     with stage(report, "stop", f"Stopping {name}"):
@@ -117,31 +90,13 @@ def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Re
             client.call("POST", "/v1/stop", {"deadline": deadline}, deadline=deadline + 20)
         except MachineError:
             # one that is just ending resets those who came too late to be answered
-            if deadline > 0 and not supervisor.wait_gone(_ABANDON_DEADLINE):
+            if deadline > 0 and not supervisor.wait_gone(ABANDON_DEADLINE):
                 raise
         if not supervisor.wait_gone(10):
             supervisor.signal_group(signal.SIGKILL)
             supervisor.wait_gone(5)
-            _clear_dead(paths)
+            clear_dead(paths)
     return True
-
-
-def _end_suspension(store: Store, name: str, orderly: bool, report: Report) -> None:
-    """Let a suspended machine go on, to be stopped; or give its guest up."""
-    machine = store.load(name)
-    if machine.record.state is not State.SUSPENDED:
-        return
-    plan = resumption(machine, store.home, report) if orderly else None
-    if plan is not None and _go_on(machine, plan, store, report):
-        return
-    lock = _take_lock(machine.paths)
-    try:
-        SavedGuest(machine.paths.saved).discard()
-        write_state(
-            machine.paths, StateRecord(state=State.STOPPED, reason="its suspended guest was given up")
-        )
-    finally:
-        os.close(lock)
 
 
 def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
@@ -152,13 +107,15 @@ def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
         ConflictError: it runs, and ``force`` is not given.
     """
     paths = store.find(name)
-    state = observe(paths).state
-    if state in ALIVE:
-        if not force:
-            raise ConflictError(f"{name} is {state}", hint=f"cove stop {name}, or cove delete --force {name}")
+    record = observe(paths)
+    if record.state in ALIVE and not force:
+        raise ConflictError(
+            f"{name} is {record.state}", hint=f"cove stop {name}, or cove delete --force {name}"
+        )
+    if record.processes:
         stop(store, name, deadline=0, report=report)
-    with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=_LOCK_DEADLINE):
-        lock = _take_lock(paths)
+    with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=LOCK_DEADLINE):
+        lock = take_lock(paths)
         try:
             clear_leftovers(paths)
             store.remove(paths)
@@ -167,31 +124,13 @@ def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
     withdraw(paths, store.home, report)
 
 
-def _go_on(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> bool:
-    """Let the machine's saved guest go on; says whether it did. Why not is reported."""
+def _renew_settings(machine: Machine, workshop: Workshop) -> None:
+    """What this host says about the engine may have changed while the guest was suspended."""
     try:
-        _run(machine, plan, store, report)
-    except MachineError as error:
-        report(Note(f"{machine.name} cannot go on where it was: {error.message}."))
-        return False
-    return True
-
-
-def _run(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> None:
-    """Start a supervisor with this plan, and wait until the machine runs."""
-    lock = _take_lock(machine.paths)
-    try:
-        clear_leftovers(machine.paths)
-        _launch(machine.paths, plan, lock)
-    finally:
-        os.close(lock)
-    # it may have been made before there were contexts, or have lost its own; its creation told of problems
-    publish(machine, store.home, silent)
-    try:
-        _follow(machine.paths, report)
-    except KeyboardInterrupt:
-        _abandon(store.load(machine.name))
-        raise
+        files = gather(machine.spec, workshop.config, workshop.home, os.environ)
+        tell_engine(machine.paths, files, workshop.report)
+    except CoveError as error:
+        workshop.report(Note(f"The engine keeps the settings that it had: {error.message}."))
 
 
 def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
@@ -232,75 +171,3 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
         hidden=hidden_folders(spec.shares, store.home),
         resolv_conf=workshop.config.resolv_conf,
     )
-
-
-def _take_lock(paths: MachinePaths) -> int:
-    """The machine's lock. A supervisor that is just ending gets time to do so."""
-    with locked(paths.lock, waiting_for="ending the former run", deadline=_LOCK_DEADLINE):
-        pass
-    handle = try_lock(paths.lock)
-    if handle is None:
-        raise ConflictError(f"{paths.name} is being started or deleted by another process")
-    return handle
-
-
-def _launch(paths: MachinePaths, plan: LaunchPlan, lock: int) -> None:
-    write_json(paths.launch, plan.to_dict())
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(paths.supervisor_socket))
-        paths.supervisor_socket.chmod(0o600)
-        listener.listen(64)  # so that we can connect at once; requests wait until it serves
-        argv = [sys.executable, "-m", "cove.machine.supervise"]
-        arguments = [str(paths.root), str(listener.fileno()), str(lock)]
-        detach(
-            Command((*argv, *arguments), {"PYTHONUNBUFFERED": "1"}),
-            log=paths.supervisor_log,
-            pass_fds=[listener.fileno(), lock],
-        )
-    finally:
-        listener.close()
-
-
-def _follow(paths: MachinePaths, report: Report) -> None:
-    """Report the supervisor's events until the machine runs.
-
-    Raises:
-        MachineError: it failed, or its supervisor ended without a word.
-    """
-    client = SupervisorClient(paths.supervisor_socket, paths.name)
-    for event in client.events(deadline=_STAGE_DEADLINE):
-        match event["event"]:
-            case "stage-begun":
-                report(StageBegun(event["name"], event["label"]))
-            case "stage-ended":
-                report(StageEnded(event["name"], event["seconds"], event["ok"]))
-            case "running":
-                return
-            case "failed":
-                raise error_from(event["error"])
-            case _:
-                pass  # a newer supervisor may have more to say
-    raise MachineError(f"the supervisor of {paths.name} ended without a word", log=paths.supervisor_log)
-
-
-def _abandon(machine: Machine) -> None:
-    """End a start that the user does not want to wait for."""
-    supervisor = machine.record.processes.get("supervisor")
-    try:
-        client = SupervisorClient(machine.paths.supervisor_socket, machine.name)
-        client.call("POST", "/v1/stop", {"deadline": 0}, deadline=_ABANDON_DEADLINE)
-    except MachineError:
-        if supervisor is not None:
-            supervisor.signal_group(signal.SIGKILL)  # its children end with it
-    if supervisor is not None:
-        supervisor.wait_gone(_ABANDON_DEADLINE)
-
-
-def _clear_dead(paths: MachinePaths) -> None:
-    try:
-        # a process that is just being started may hold a copy of the dead one's lock for a moment
-        with locked(paths.lock, waiting_for=f"starting {paths.name}", deadline=_CLEAR_DEADLINE):
-            clear_leftovers(paths)
-    except DeadlineError:
-        return  # someone starts it right now, and clears it first

@@ -67,3 +67,10 @@ class Companion(Protocol):
 
     async def run(self) -> None:
         """Do it until cancelled; leaves nothing behind then."""
+
+
+class Idle(Protocol):
+    """What suspends a machine in which nothing happens."""
+
+    def set_minutes(self, minutes: int) -> None:
+        """Change how long nothing must happen; 0 for ever."""

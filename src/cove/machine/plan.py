@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cove.host.names.resolver import RESOLV_CONF
+from cove.host.names.files import RESOLV_CONF
 from cove.spec.machine import MachineSpec
 from cove.system.process import Command
 from cove.vmm.base import BootFiles

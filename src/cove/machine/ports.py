@@ -20,6 +20,7 @@ from cove.host.engine_calls import EngineCalls
 from cove.host.http_scan import Action, Call
 from cove.host.port_table import PortTable
 from cove.host.ports import Container, HostPort, Target, advice, read_container, refusal
+from cove.machine.gate import Gate
 from cove.machine.host_network import HostNetwork
 from cove.machine.port_ticket import Ticket
 
@@ -50,8 +51,9 @@ class PortKeeper:
         report: told all ports, as JSON data, whenever they change.
     """
 
-    def __init__(self, tunnel: Tunnel, engine: EngineCalls) -> None:
+    def __init__(self, tunnel: Tunnel, engine: EngineCalls, gate: Gate | None = None) -> None:
         self.report: Callable[[list[dict[str, Any]]], None] = _nobody
+        self._gate = gate or Gate()
         self._tunnel = tunnel
         self._table = PortTable(self._dial)
         self._engine = engine
@@ -130,7 +132,7 @@ class PortKeeper:
             log.warning("ports of running containers come later: %s", error)
 
     async def run(self) -> None:
-        """Follow the engine's events until cancelled; gives all ports back then."""
+        """Follow the engine's events until cancelled; gives all ports back then, unless the guest only sleeps."""
         try:
             while True:
                 try:
@@ -139,7 +141,8 @@ class PortKeeper:
                     log.info("%s", error.message)
                 await asyncio.sleep(_AGAIN)
         finally:
-            self.close()
+            if not self._gate.closed:
+                self.close()
 
     def close(self) -> None:
         """Give all ports back."""
@@ -271,6 +274,7 @@ class PortKeeper:
         return self._locks.setdefault(id_, asyncio.Lock())
 
     async def _dial(self, target: Target) -> Stream:
+        await self._gate.passed()
         if target.protocol == "udp":
             return await self._tunnel.open(udp(target.address, target.port))
         patience = self._fresh.get(target.address, 0.0) - asyncio.get_running_loop().time()

@@ -61,6 +61,22 @@ class Recorder:
             write_state(self._paths, self.record)
         log.info("%s%s", state, f": {reason}" if reason else "")
 
+    def sleep(self, reason: str) -> None:
+        """Record that the guest is on the disk, while we stay to wake it; ports are kept open.
+
+        Raises:
+            ConflictError: that cannot follow.
+        """
+        ports = self.record.ports
+        self.enter(State.SUSPENDED, reason)
+        self.record = replace(self.record, ports=ports)
+        self.processes({})
+
+    def leave(self, reason: str) -> None:
+        """Record that we do not stay any longer; the guest is on the disk."""
+        self.record = replace(self.record, processes={}, ports=(), reason=reason)
+        write_state(self._paths, self.record)
+
     def processes(self, children: Mapping[str, Identity]) -> None:
         """Record what runs for the machine, beside ourselves."""
         own = Identity.of(os.getpid()) or Identity(os.getpid(), "")

@@ -8,11 +8,12 @@ import os
 from dataclasses import dataclass
 
 from cove.errors import CommandError, MachineError
-from cove.events import Note, Report, stage
+from cove.events import Report, stage
 from cove.guest.client import GuestClient
+from cove.machine.client import SupervisorClient
 from cove.machine.config import load_config
 from cove.machine.drivers import driver_named
-from cove.machine.settings import Files, gather, send, write_disk
+from cove.machine.settings import gather, tell_engine
 from cove.machine.store import Machine, Store
 from cove.spec.change import SpecChange, change
 from cove.spec.machine import MachineSpec
@@ -55,11 +56,12 @@ def set_resources(store: Store, name: str, wanted: SpecChange, report: Report) -
         machine = store.load(name)
         spec = change(machine.spec, wanted, host_facts(os.environ))
         if wanted.registries is not None and machine.running:
-            with stage(report, "engine", "Telling the engine"):
-                _tell_engine(
-                    machine, gather(spec, load_config(store.home.config), store.home, os.environ), report
-                )
+            files = gather(spec, load_config(store.home.config), store.home, os.environ)
+            tell_engine(machine.paths, files, report)
         store.set_spec(machine, spec)
+        if wanted.idle_suspend is not None and machine.supervised:
+            client = SupervisorClient(machine.paths.supervisor_socket, name)
+            client.call("POST", "/v1/idle", {"minutes": spec.idle_suspend})
         grows = spec.disk > machine.spec.disk
         if grows and machine.running and driver_named(spec.driver).capabilities.grow_disk:
             with stage(report, "disk", "Growing the disk"):
@@ -95,15 +97,6 @@ def trim(machine: Machine) -> Trimmed:
     told = GuestClient(machine.paths.agent_socket).call("trim", deadline=_TRIM_DEADLINE)["bytes"]
     after = allocated(disk)
     return Trimmed(told=int(told), freed=max(0, before - after), allocated=after)
-
-
-def _tell_engine(machine: Machine, files: Files, report: Report) -> None:
-    """Give a running engine its new settings, and the guest the same at its next start."""
-    applied = send(machine.paths.agent_socket, files)
-    write_disk(machine.paths, files)
-    if applied.restart:
-        what = " and ".join(applied.restart)
-        report(Note(f"The engine takes up {what} at its next start: cove restart {machine.name}"))
 
 
 def _grow_online(machine: Machine, spec: MachineSpec) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cove.errors import GuestError, UsageError
+from cove.events import Note, Report, stage
 from cove.guest.client import GuestClient
 from cove.host.authorities import added_authorities, certificates, registry_certificates
 from cove.host.daemon_json import daemon_keys
@@ -107,6 +108,29 @@ def pack(files: Files) -> bytes:
             member.size, member.mode = len(data), 0o600
             archive.addfile(member, io.BytesIO(data))
     return packed.getvalue()
+
+
+def tell_engine(paths: MachinePaths, files: Files, report: Report) -> None:
+    """Give a running engine its settings where it has others, and the guest the same at its next start.
+
+    Args:
+        paths: the machine's files.
+        files: all settings, from :func:`gather`.
+        report: told what counts only after a restart.
+
+    Raises:
+        UsageError: dockerd does not want them; nothing is changed.
+        GuestError, DeadlineError: the guest cannot be reached; nothing is changed.
+        StorageError: they cannot be written for the next start.
+    """
+    if paths.settings.is_file() and paths.settings.read_bytes() == pack(files):
+        return
+    with stage(report, "engine", "Telling the engine"):
+        applied = send(paths.agent_socket, files)
+    write_disk(paths, files)
+    if applied.restart:
+        what = " and ".join(applied.restart)
+        report(Note(f"The engine takes up {what} at its next start: cove restart {paths.name}"))
 
 
 def send(agent: Path, files: Files, *, restart: bool = False) -> Applied:

@@ -78,6 +78,17 @@ class Machine:
         """Whether its engine can be used."""
         return self.record.state is State.RUNNING
 
+    @property
+    def asleep(self) -> bool:
+        """Whether it is suspended, and its supervisor waits for somebody to wake it."""
+        return self.record.state is State.SUSPENDED and self.supervised
+
+    @property
+    def supervised(self) -> bool:
+        """Whether its supervisor lives."""
+        supervisor = self.record.processes.get("supervisor")
+        return supervisor is not None and supervisor.alive()
+
     def uptime(self) -> float | None:
         """Seconds since it has been running, or None."""
         return time.time() - self.record.since if self.running else None

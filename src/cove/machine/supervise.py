@@ -29,6 +29,8 @@ from cove.machine.container_proxies import amender
 from cove.machine.drivers import driver_named
 from cove.machine.file_events import FileEvents
 from cove.machine.front import front
+from cove.machine.gate import Gate
+from cove.machine.idle import Clients, IdleWatch
 from cove.machine.names import NameKeeper
 from cove.machine.parts import Companion
 from cove.machine.plan import LaunchPlan
@@ -79,7 +81,10 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
     home = Home.of(paths)
     tunnel = Tunnel(paths.relay_socket)
     engine = EngineCalls(partial(tunnel.open, DOCKER))
-    keeper = PortKeeper(tunnel, engine)
+    gate = Gate()
+    keeper = PortKeeper(tunnel, engine, gate)
+    clients = Clients()
+    idle = IdleWatch(plan.spec.idle_suspend, engine, paths.agent_socket, clients)
     names = NameKeeper(tunnel, paths.agent_socket, Resolver(IPv4Address(HOST), resolv_conf=plan.resolv_conf))
     shares = _share_daemons(plan, paths, paths.share_dir)
     supervisor = Supervisor(
@@ -92,8 +97,13 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
             keeper,
             partial(binds.refusal, machine=paths.name, shares=plan.spec.shares, hidden=plan.hidden),
             amender(home, load_config(home.config), os.environ),
+            gate=gate,
+            changed=clients.changed,
         ),
+        gate=gate,
+        idle=idle,
         companions=[
+            idle,
             names,
             ClockKeeper(paths.agent_socket),
             keeper,
@@ -106,6 +116,7 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
         lost_files=LostFiles(paths.share_log, plan.spec.shares, engine.mounts) if shares else None,
     )
     keeper.report = supervisor.tell_ports
+    idle.suspend = partial(supervisor.suspend, asleep=True)
     return supervisor, keeper
 
 

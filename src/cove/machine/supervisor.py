@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from cove.errors import ConflictError, CoveError, DeadlineError, GuestError, MachineError
-from cove.guest.client import GuestClient
+from cove.errors import ConflictError, CoveError, MachineError
 from cove.guest.relay import Relay
 from cove.machine.boot_watch import BootWatch
+from cove.machine.company import Company
 from cove.machine.crew import Crew
+from cove.machine.gate import Gate
 from cove.machine.journal import Journal
-from cove.machine.parts import Companion, Front, Network, ShareServer
+from cove.machine.parts import Companion, Front, Idle, Network, ShareServer
 from cove.machine.plan import LaunchPlan
+from cove.machine.power_off import ask_to_power_off
 from cove.machine.recorder import Recorder
 from cove.machine.saved.folder import SavedGuest
 from cove.machine.saving import Saving
@@ -30,8 +32,9 @@ from cove.machine.state import State
 from cove.machine.store import StateRecord
 from cove.machine.trial import Trial
 from cove.machine.waking import Cutter, wake
+from cove.machine.wishes import Wishes
 from cove.system.paths import MachinePaths
-from cove.vmm.base import Vm, Vmm, check_suspend
+from cove.vmm.base import Vmm, check_suspend
 
 log = logging.getLogger("cove.supervisor")
 
@@ -56,6 +59,8 @@ class Supervisor:
         shares: what serves the host's folders to it, in the order of their tags.
         trial_shares: the same again, for the VMM that tries a saved guest.
         lost_files: explains why a machine with shares could not be suspended.
+        gate: what clients on the host pass on their way to the guest; closed while it sleeps.
+        idle: suspends it when nothing happens.
         before_running: what has to be done between the engine's first answer and the word that the machine runs.
         before_stopping: what has to be done before a running guest is asked to stop.
     """
@@ -72,6 +77,8 @@ class Supervisor:
         shares: Sequence[ShareServer] = (),
         trial_shares: Sequence[ShareServer] = (),
         lost_files: LostFiles | None = None,
+        gate: Gate | None = None,
+        idle: Idle | None = None,
         before_running: Callable[[], Awaitable[None]] | None = None,
         before_stopping: Callable[[], None] | None = None,
     ) -> None:
@@ -83,17 +90,16 @@ class Supervisor:
         self._crew = Crew(paths, plan, driver, network, shares)
         trial = Trial(paths, plan, driver, trial_shares)
         self._saving = Saving(paths, plan, driver, self._crew, trial, lost_files)
+        self._gate = gate or Gate()
+        self._idle = idle
         self._watched = BootWatch(paths.name, paths.console_log)
         self._recorder = Recorder(paths, plan.host_cpu)
         self._front = front or Relay(paths.docker_socket, paths.relay_socket)
         self._companions = companions
         self._before_running = before_running
         self._before_stopping = before_stopping
-        self._company: list[asyncio.Task[None]] = []
-        self._stop_asked = asyncio.Event()
-        self._stop_deadline = 30.0
-        self._asked = asyncio.Event()
-        self._suspensions: list[asyncio.Future[None]] = []
+        self._company = Company()
+        self._wishes = Wishes()
 
     @property
     def record(self) -> StateRecord:
@@ -104,14 +110,20 @@ class Supervisor:
         """Record what containers have published."""
         self._recorder.ports(ports)
 
+    def set_idle(self, minutes: int) -> None:
+        """Change after how many minutes in which nothing happens it is suspended; 0 for never."""
+        if self._idle is not None:
+            self._idle.set_minutes(minutes)
+
     def ask_to_stop(self, deadline: float) -> None:
         """Begin a clean stop that may take ``deadline`` seconds; :attr:`ended` says when it is done."""
-        self._stop_deadline = deadline
-        self._stop_asked.set()
-        self._asked.set()
+        self._wishes.ask_to_stop(deadline)
 
-    async def suspend(self) -> None:
-        """Write the guest to the disk and end; returns when it is whole there, and nothing runs for it any more.
+    async def suspend(self, *, asleep: bool = False) -> None:
+        """Write the guest to the disk; returns when it is whole there, and nothing of it runs any more.
+
+        Args:
+            asleep: stay, with the engine's socket and the ports open, and let the first client wake the guest.
 
         Raises:
             ConflictError: the machine does not run.
@@ -119,23 +131,33 @@ class Supervisor:
             CoveError: it could not be written; the machine goes on.
         """
         check_suspend(self._driver, self.plan.spec)
-        if self.record.state not in (State.RUNNING, State.SUSPENDING):
+        if self._gate.closed and asleep:
+            return
+        if self.record.state not in (State.RUNNING, State.SUSPENDING) and not self._gate.closed:
             raise ConflictError(
                 f"{self.paths.name} is {self.record.state}", hint="Only a running machine can be suspended."
             )
-        done = asyncio.get_running_loop().create_future()
-        self._suspensions.append(done)
-        self._asked.set()
-        await done
+        await self._wishes.ask_to_suspend(asleep=asleep)
+
+    async def wake(self) -> None:
+        """Have a sleeping guest go on; returns when it runs, at once if it does.
+
+        Raises:
+            MachineError: it could not go on.
+        """
+        try:
+            await self._gate.passed()
+        except ConnectionRefusedError as error:
+            raise MachineError(f"{self.paths.name} has ended: {self.record.reason}") from error
 
     async def run(self) -> None:
         """The whole life: start, watch, stop. Leaves nothing running and the end's reason in state.json."""
         self._enter(State.RESUMING if self.plan.resume else State.STARTING, "")
         try:
-            await self._until_asked(self._resume() if self.plan.resume else self._start())
-            if not self._stop_asked.is_set():
+            await self._wishes.or_leave(self._resume() if self.plan.resume else self._start())
+            if not self._wishes.stop:
                 await self._live()
-            if self.record.state is not State.SUSPENDED:
+            if self.record.state not in (State.SUSPENDED, State.STOPPED):
                 await self._stop()
         except Exception as failure:  # noqa: BLE001  (nobody is above us who could tell the user)
             error = failure if isinstance(failure, CoveError) else _defect(failure)
@@ -146,39 +168,30 @@ class Supervisor:
             self._enter(State.SUSPENDED if waits else State.FAILED, error.message)
             self.journal.failed(error)
         finally:
+            self._gate.shut()
             await self._clear()
-            _tell(self._suspensions, MachineError(f"{self.paths.name} has ended"))
+            self._wishes.take_suspensions().answer(MachineError(f"{self.paths.name} has ended"))
             self.ended.set()
 
     async def _live(self) -> None:
-        """From running to the wish for a stop, the guest's own end, or suspended."""
+        """From running to the wish for a stop, the guest's own end, or suspended for good."""
         self.journal.running()
-        companions = [*self._companions, *([Cutter(self.paths)] if self.plan.resume else [])]
-        self._company += [asyncio.create_task(_accompany(one)) for one in companions]
-        while not self._stop_asked.is_set() and self.record.state is State.RUNNING:
-            await self._until_asked(self._watch())
-            if self._suspensions and self.record.state is State.RUNNING:
-                await self._suspend()
+        self._begin_company(woken=self.plan.resume)
+        while not self._wishes.stop and self.record.state is State.RUNNING:
+            await self._wishes.or_leave(self._watch())
+            if self._wishes.suspend and self.record.state is State.RUNNING and await self._suspend():
+                await self._sleep()
 
-    async def _until_asked(self, work: Coroutine[None, None, None]) -> None:
-        """Do ``work``, but leave it as soon as something is asked for."""
-        task = asyncio.ensure_future(work)
-        asked = asyncio.ensure_future(self._asked.wait())
-        await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        if not task.done():
-            task.cancel()
-        try:
-            await task
-        except asyncio.CancelledError:
-            if not self._asked.is_set():
-                raise
+    def _begin_company(self, *, woken: bool) -> None:
+        self._company.begin([*self._companions, *([Cutter(self.paths)] if woken else [])])
 
-    async def _suspend(self) -> None:
-        """Save the guest and end all that runs for it; when it cannot be saved, the guest goes on."""
-        asked, self._suspensions = self._suspensions, []
-        if not self._stop_asked.is_set():
-            self._asked.clear()
+    async def _suspend(self) -> bool:
+        """Save the guest and end all that runs for it; when it cannot be saved, the guest goes on.
+
+        Returns:
+            whether we stay, to wake it.
+        """
+        asked = self._wishes.take_suspensions()
         self._enter(State.SUSPENDING, "")
         try:
             await self._saving.save(SavedGuest(self.paths.saved))
@@ -187,11 +200,38 @@ class Supervisor:
             self._enter(State.RUNNING, "")
             error = await self._saving.explain(failure)
             log.warning("not suspended: %s\n%s", error.message, error.details or "")
-            _tell(asked, error)
-            return
-        await self._clear()
-        self._enter(State.SUSPENDED, "asked for")
-        _tell(asked, None)
+            asked.answer(error)
+            return False
+        if asked.asleep:
+            self._gate.close()  # before what leads to the guest ends
+            await self._company.end()
+            await self._crew.end()
+            self._recorder.sleep("it wakes when it is used")
+        else:
+            await self._clear()
+            self._enter(State.SUSPENDED, "asked for")
+        asked.answer()
+        return asked.asleep
+
+    async def _sleep(self) -> None:
+        """Until somebody wants the guest, which goes on then; or wants it to stay on the disk, or be given up."""
+        await self._wishes.or_leave(self._gate.knocked())
+        asked = self._wishes.take_suspensions()
+        if self._wishes.stop and self._wishes.deadline <= 0:
+            SavedGuest(self.paths.saved).discard()
+            self._enter(State.STOPPED, "its suspended guest was given up")
+        elif asked and not asked.asleep and not self._wishes.stop:
+            await self._clear()
+            self._recorder.leave("asked for")
+        else:
+            self._enter(State.RESUMING, "")
+            await wake(self.paths, self._crew, self._watched.on_console)
+            self._recorder.processes(self._crew.identities())
+            # its ports were kept, so there is nothing to get ready
+            self._enter(State.RUNNING, "")
+            self._gate.open()
+            self._begin_company(woken=True)
+        asked.answer()
 
     async def _resume(self) -> None:
         self.journal.begin("resume", "Waking the guest")
@@ -247,37 +287,23 @@ class Supervisor:
     async def _stop(self) -> None:
         if self.record.state is not State.STOPPING:
             self._enter(State.STOPPING, "")
-        end = time.monotonic() + self._stop_deadline
+        end = time.monotonic() + self._wishes.deadline
         reason = self.record.reason or "asked for"
         if self._crew.vm is not None:
             if self._before_stopping is not None:
                 self._before_stopping()
-            await self._ask_guest_to_power_off(self._crew.vm)
+            await ask_to_power_off(self.paths, self._crew.vm)
             if await self._crew.vm_end(max(0.0, end - time.monotonic())) is None:
-                reason = f"did not stop within {self._stop_deadline:.0f} s and was ended"
+                reason = f"did not stop within {self._wishes.deadline:.0f} s and was ended"
                 log.warning("the guest %s", reason)
         await self._clear()
         self._enter(State.STOPPED, reason)
         if not self.journal.times or self.record.stages == ():
             self.journal.failed(MachineError(f"{self.paths.name} was stopped while it started"))
 
-    async def _ask_guest_to_power_off(self, vm: Vm) -> None:
-        try:
-            client = GuestClient(self.paths.agent_socket, deadline=3)
-            await asyncio.to_thread(client.call, "poweroff", mode="poweroff")
-        except (GuestError, DeadlineError) as error:
-            log.warning("the agent could not be asked to power off: %s; pressing the button", error.message)
-            try:
-                await vm.power_button()
-            except CoveError as refused:
-                log.warning("the power button failed: %s", refused.message)
-
     async def _clear(self) -> None:
         """End what still runs and remove the sockets."""
-        for task in self._company:
-            task.cancel()
-        await asyncio.gather(*self._company, return_exceptions=True)
-        self._company.clear()
+        await self._company.end()
         await self._front.stop()
         await self._crew.end()
         for path in self.paths.sockets:
@@ -286,20 +312,6 @@ class Supervisor:
 
     def _enter(self, state: State, reason: str) -> None:
         self._recorder.enter(state, reason, self.journal.times)
-
-
-async def _accompany(companion: Companion) -> None:
-    try:
-        await companion.run()
-    except Exception:
-        log.exception("%s ended; the machine goes on without it", type(companion).__name__)
-
-
-def _tell(waiting: Iterable[asyncio.Future[None]], error: CoveError | None) -> None:
-    """Tell those who asked for a suspension what came of it; some may be gone."""
-    for one in waiting:
-        if not one.done():
-            one.set_exception(error) if error is not None else one.set_result(None)
 
 
 def _defect(failure: Exception) -> MachineError:

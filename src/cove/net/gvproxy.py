@@ -19,6 +19,7 @@ from cove.net.forwards import GUEST, Forward
 from cove.spec.machine import Driver
 from cove.system.children import Child, spawn
 from cove.system.confine import Confinement
+from cove.system.files import write_atomic
 from cove.system.process import Command, Identity
 
 PROGRAM = "gvproxy"
@@ -29,7 +30,9 @@ START_DEADLINE = 10.0
 _PORT_TRIES = 5
 _LOOK_AGAIN = 0.01
 _LOG_TAIL = 2000
-_NEEDED_FILES = (Path("/etc/resolv.conf"), Path("/etc/hosts"))
+_RESOLV_CONF = Path("/etc/resolv.conf")
+_NEEDED_FILES = (_RESOLV_CONF, Path("/etc/hosts"))
+_SOME_SERVER = "nameserver 127.0.0.1\n"
 _FRAMES: Mapping[Driver, tuple[str, str]] = {
     # SOCK_SEQPACKET: one packet is one frame
     "uml": ("-listen-bess", "unixpacket"),
@@ -111,6 +114,7 @@ class Gvproxy:
             DeadlineError: its sockets did not come.
         """
         _check_host_files()
+        bounds = self._bounds()
         for _ in range(_PORT_TRIES):
             _remove(self._net_socket, self._api_socket, self._log)
             port = _free_port()
@@ -119,8 +123,7 @@ class Gvproxy:
                 name=PROGRAM,
                 log=self._log,
                 # this port is withdrawn at once; only those that were given can be opened, whoever reaches its API
-                confinement=self._confinement
-                and replace(self._confinement, bind_tcp=(*self._confinement.bind_tcp, port)),
+                confinement=bounds and replace(bounds, bind_tcp=(*bounds.bind_tcp, port)),
             )
             try:
                 await self._settle(self._child)
@@ -162,6 +165,17 @@ class Gvproxy:
         if self._child is not None:
             await self._child.stop(deadline)
 
+    def _bounds(self) -> Confinement | None:
+        """The confinement; on a host without a network it shows gvproxy a name server, which it never asks.
+
+        Without one in resolv.conf gvproxy 0.8.1 ends; questions for names do not come to it.
+        """
+        if self._confinement is None or _names_a_server(_RESOLV_CONF):
+            return self._confinement
+        other = self._net_socket.with_name("resolv.conf")
+        write_atomic(other, _SOME_SERVER)
+        return replace(self._confinement, stand_ins={_RESOLV_CONF: other})
+
     async def _settle(self, child: Child) -> None:
         try:
             async with asyncio.timeout(START_DEADLINE):
@@ -185,6 +199,12 @@ class Gvproxy:
         said = _last_words(self._log)
         if "address already in use" in said:
             return ConflictError("a port that gvproxy was given is taken", details=said, log=self._log)
+        if "no DNS servers configured" in said:
+            return NetworkError(
+                f"{_RESOLV_CONF} names no name server, and without one gvproxy does not start",
+                hint=f"Name any: echo nameserver 127.0.0.1 | sudo tee -a {_RESOLV_CONF}",
+                log=self._log,
+            )
         return NetworkError("gvproxy ended at once", details=said, log=self._log)
 
 
@@ -194,8 +214,13 @@ def _check_host_files() -> None:
         if not os.access(path, os.R_OK):
             raise ToolError(
                 f"gvproxy needs {path}, which this host does not have",
-                hint=f"Create it, even empty: sudo touch {path}",
+                hint=f"Create it: sudo touch {path}",
             )
+
+
+def _names_a_server(path: Path) -> bool:
+    lines = path.read_text(errors="replace").splitlines()
+    return any(words[:1] == ["nameserver"] and len(words) > 1 for words in map(str.split, lines))
 
 
 def _free_port() -> int:

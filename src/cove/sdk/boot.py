@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -28,6 +28,7 @@ class BootWishes(TypedDict, total=False):
         cmdline: replaces the kernel's command line.
         state: folder for disks that are made; ``IMAGE-state`` by default.
         reboot: whether a restart asked for by the guest restarts it.
+        images: OCI layouts to take images from, when a YAML file is built and booted.
     """
 
     driver: str
@@ -44,6 +45,7 @@ class BootWishes(TypedDict, total=False):
     cmdline: str | None
     state: Path | None
     reboot: bool
+    images: Sequence[Path]
 
 
 def boot_image(installation: Installation, image: Path, wishes: BootWishes) -> int:
@@ -51,7 +53,11 @@ def boot_image(installation: Installation, image: Path, wishes: BootWishes) -> i
     from cove.machine.boot.run import boot
     from cove.spec.boot import BootRequest, disk_format, parse_disk, parse_publish
 
-    plain = {key: value for key, value in wishes.items() if key not in ("disks", "publish", "format")}
+    read = ("disks", "publish", "format", "images")
+    plain = {key: value for key, value in wishes.items() if key not in read}
+    build = _builder(installation, image, tuple(wishes.get("images", ()))) if is_recipe(image) else None
+    if build is not None and plain.get("state") is None:
+        plain["state"] = image.with_name(f"{image.stem}-state")
     request = BootRequest(
         image=image,
         disks=tuple(parse_disk(text) for text in wishes.get("disks", ())),
@@ -59,4 +65,20 @@ def boot_image(installation: Installation, image: Path, wishes: BootWishes) -> i
         format=disk_format(wishes.get("format")),
         **plain,  # type: ignore[arg-type]  # a TypedDict that lost keys is a plain one
     )
-    return boot(request, installation.workshop())
+    return boot(request, installation.workshop(), build)
+
+
+def is_recipe(image: Path) -> bool:
+    """Whether what is to be booted is a YAML file, which is built first."""
+    return image.suffix in (".yml", ".yaml") and image.is_file()
+
+
+def _builder(installation: Installation, file: Path, images: tuple[Path, ...]) -> Callable[[Path], Path]:
+    from cove.sdk.building import BuildOptions, build_image
+
+    def build(folder: Path) -> Path:
+        options = BuildOptions(formats=("kernel+initrd",), name=file.stem, folder=folder, images=images)
+        build_image(installation, [str(file)], options)
+        return folder / file.stem
+
+    return build

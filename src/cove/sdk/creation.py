@@ -26,6 +26,7 @@ class Resources(TypedDict, total=False):
         file_events: whether changes on the host wake what watches files in containers.
         mount_type: "auto", "virtiofs" or "9p": how folders get into the guest.
         binfmt: whether programs of other architectures run in containers, emulated.
+        idle_suspend: minutes in which nothing happens until it is suspended; 0 for ever.
     """
 
     driver: str
@@ -37,6 +38,7 @@ class Resources(TypedDict, total=False):
     file_events: bool
     mount_type: str
     binfmt: bool
+    idle_suspend: int
 
 
 class Wishes(Resources, total=False):

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cove.errors import ConflictError
+from cove.errors import ConflictError, CoveError
 from cove.sdk.creation import create_machine
 from cove.sdk.handle import Handle, Record
 
 if TYPE_CHECKING:
+    from cove.machine.autostart import Autostart
     from cove.machine.resources import Trimmed
 
 
@@ -46,19 +48,22 @@ class Machine(Handle):
         self.start(create=True)
         return store.load(self.name)
 
-    def suspend(self) -> bool:
+    def suspend(self, *, asleep: bool = False) -> bool:
         """Write it to the disk as it is, running containers included, and end it. Says if it ran.
 
         The next :meth:`start` lets it go on where it was.
+
+        Args:
+            asleep: keep its docker socket and published ports open, and let whoever connects wake it.
 
         Raises:
             UnsupportedError: its driver cannot suspend.
             ConflictError: it does not run.
             CoveError: it could not be written, and goes on.
         """
-        from cove.machine.lifecycle import suspend
+        from cove.machine.suspended import suspend
 
-        return suspend(self.installation.store, self.name, self.installation.report)
+        return suspend(self.installation.store, self.name, self.installation.report, asleep=asleep)
 
     def stop(self, *, deadline: float = 30.0) -> bool:
         """Stop containers, flush the disk, power off; after ``deadline`` seconds it is ended. Says if it ran."""
@@ -75,6 +80,8 @@ class Machine(Handle):
         from cove.machine.lifecycle import delete
 
         delete(self.installation.store, self.name, force=force, report=self.installation.report)
+        with suppress(CoveError):  # without a home there are no units either
+            self.disable_autostart()
 
     def set(
         self,
@@ -86,6 +93,7 @@ class Machine(Handle):
         mount_none: bool = False,
         file_events: bool | None = None,
         binfmt: bool | None = None,
+        idle_suspend: int | None = None,
         insecure_registries: Sequence[str] = (),
         registry_mirrors: Sequence[str] = (),
         registries_none: bool = False,
@@ -100,6 +108,7 @@ class Machine(Handle):
             mount_none: share only ``mounts``.
             file_events: whether changes on the host wake what watches files in containers.
             binfmt: whether programs of other architectures run in containers, emulated.
+            idle_suspend: minutes in which nothing happens until it is suspended, 0 for ever; counts at once.
             insecure_registries: more of them; a running engine takes them up at once.
             registry_mirrors: more of them; a running engine takes them up at once.
             registries_none: forget those that were named before.
@@ -131,9 +140,52 @@ class Machine(Handle):
             shares=shares,
             file_events=file_events,
             binfmt=binfmt,
+            idle_suspend=idle_suspend,
             registries=registries,
         )
         return pending(set_resources(self.installation.store, self.name, wanted, self.installation.report))
+
+    def upgrade(self) -> bool:
+        """Build its guest of Debian's newest packages; a running machine is restarted if they are newer.
+
+        Returns:
+            whether they are. A machine that does not run has them from its next start on.
+
+        Raises:
+            CoveError: the packages cannot be had; nothing is changed.
+        """
+        from cove.machine.lifecycle import start, stop
+
+        record = self.record
+        workshop = self.installation.workshop()
+        changed = workshop.guest(record.spec, refresh=True).id != record.image
+        if changed and record.running:
+            stop(self.installation.store, self.name, report=self.installation.report)
+            start(self.installation.store, self.name, workshop)
+        return changed
+
+    def enable_autostart(self) -> Autostart:
+        """Have it started whenever its user logs in.
+
+        Raises:
+            NotFoundError: there is no such machine.
+            CoveError: systemd or launchd refused; nothing is left then.
+        """
+        from cove.machine.autostart import enable
+
+        return enable(self.record, os.environ)
+
+    def disable_autostart(self) -> bool:
+        """Have it started at logins no more; says whether it was."""
+        from cove.machine.autostart import disable
+
+        return disable(self.name, os.environ)
+
+    def autostart(self) -> Autostart:
+        """Whether it starts at logins."""
+        from cove.machine.autostart import status
+
+        return status(self.name, os.environ)
 
     def trim(self) -> Trimmed:
         """Give disk space that the guest does not use back to the host.

@@ -26,6 +26,7 @@ class SpecChange:
         file_events: whether changes on the host wake what watches files in containers.
         binfmt: whether programs of other architectures run in containers, emulated.
         registries: how its engine treats some registries, all of them.
+        idle_suspend: minutes in which nothing happens until it is suspended; 0 for ever.
     """
 
     cpus: int | None = None
@@ -35,6 +36,7 @@ class SpecChange:
     file_events: bool | None = None
     binfmt: bool | None = None
     registries: Registries | None = None
+    idle_suspend: int | None = None
 
 
 def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSpec:
@@ -58,6 +60,7 @@ def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSp
         file_events=spec.file_events if wanted.file_events is None else wanted.file_events,
         binfmt=spec.binfmt if wanted.binfmt is None else wanted.binfmt,
         registries=spec.registries if wanted.registries is None else wanted.registries,
+        idle_suspend=spec.idle_suspend if wanted.idle_suspend is None else wanted.idle_suspend,
     )
     check(changed, facts)
     return changed

@@ -14,6 +14,7 @@ from cove.spec.facts import HostFacts
 from cove.spec.machine import ARCHITECTURES, Accel, Architecture, Driver, MachineRequest, architecture_named
 
 _DRIVERS = ("auto", "vz", "uml", "qemu")
+_PREDECESSORS = ("virtualbox", "hyperkit")
 _ACCELS = ("auto", "hvf", "kvm", "tcg")
 
 
@@ -77,6 +78,11 @@ def _check_names(request: MachineRequest) -> None:
         ("driver", request.driver, _DRIVERS),
         ("accelerator", request.accel, _ACCELS),
     ):
+        if name in _PREDECESSORS:
+            raise UnsupportedError(
+                f"{name} is no driver of Cove: what it replaces it by runs here",
+                hint="Leave --driver out, or use one of vz, uml, qemu.",
+            )
         if name not in known:
             raise UsageError(f"there is no {kind} {name!r}", hint=f"Use one of {', '.join(known)}.")
 

@@ -55,6 +55,7 @@ def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
         registries=request.registries,
         binfmt=request.binfmt,
         mount_type=_mount_type(request, choice, facts),
+        idle_suspend=request.idle_suspend,
     )
     check(spec, facts)
     return spec, choice.reason
@@ -95,6 +96,11 @@ def check(spec: MachineSpec, facts: HostFacts) -> None:
     if spec.driver == "uml" and spec.cpus > 1:
         problems.append(f"--cpus {spec.cpus}: the driver uml has one CPU")
         hints.append(f"Use --driver qemu --cpus {spec.cpus}, or leave --cpus out.")
+    if spec.idle_suspend < 0:
+        problems.append(f"--idle-suspend {spec.idle_suspend}: minutes are not below zero; 0 turns it off")
+    if spec.idle_suspend > 0 and spec.driver != "qemu":
+        problems.append(f"--idle-suspend {spec.idle_suspend}: the driver {spec.driver} cannot suspend")
+        hints.append("Use --driver qemu, or leave --idle-suspend out.")
     if spec.cpus < 1:
         problems.append(f"--cpus {spec.cpus}: a machine has at least one CPU")
     if spec.memory < LEAST_MEMORY:

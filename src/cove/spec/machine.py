@@ -69,6 +69,7 @@ class MachineRequest:
         binfmt: whether programs of other architectures run in containers, emulated.
         registries: how its engine treats some registries.
         mount_type: "auto", or how folders get into the guest.
+        idle_suspend: minutes in which nothing happens until it is suspended; 0 for ever.
     """
 
     name: str
@@ -83,6 +84,7 @@ class MachineRequest:
     binfmt: bool = False
     registries: Registries = NO_REGISTRIES
     mount_type: str = "auto"
+    idle_suspend: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,7 @@ class MachineSpec:
         binfmt: whether programs of other architectures run in containers, emulated.
         registries: how its engine treats some registries.
         mount_type: how folders get into the guest: "virtiofs", or "9p" which QEMU does itself.
+        idle_suspend: minutes in which nothing happens until it is suspended; 0 for ever.
     """
 
     name: str
@@ -116,6 +119,7 @@ class MachineSpec:
     binfmt: bool = False
     registries: Registries = NO_REGISTRIES
     mount_type: MountType = "virtiofs"
+    idle_suspend: int = 0
 
     @property
     def share_daemons(self) -> bool:
@@ -147,6 +151,7 @@ class MachineSpec:
             binfmt=fields.take("binfmt", bool, default=False),
             registries=fields.read("registries", read_recorded, default={"insecure": [], "mirrors": []}),
             mount_type=fields.choice("mount_type", MOUNT_TYPES, default="virtiofs"),
+            idle_suspend=fields.take("idle_suspend", int, default=0),
         )
         fields.done()
         return spec

@@ -18,7 +18,7 @@ from pathlib import Path
 from cove.errors import ToolError
 from cove.system import seccomp
 from cove.system.confine import Confinement, restrict_self, ruleset
-from cove.system.hide import hide
+from cove.system.hide import hide, stand_in
 from cove.system.process import Command, Identity, parts
 
 logger = logging.getLogger("cove.children")
@@ -177,6 +177,9 @@ def _before_exec(
         if confinement is not None and confinement.hide:
             with suppress(OSError):  # the host allows no namespaces of our own
                 hide(confinement.hide, keep=(*confinement.read, *confinement.write))
+        if confinement is not None and confinement.stand_ins:
+            with suppress(OSError):
+                stand_in(confinement.stand_ins)
         if rules is not None:
             restrict_self(rules)  # mounts nothing any more
         if calls is not None and channel is not None:

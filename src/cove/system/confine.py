@@ -14,9 +14,9 @@ import ctypes
 import os
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class Confinement:
         bind_tcp: the only TCP ports that it may listen on.
         hide: folders that are empty for it, but for what the others name in them; see :mod:`cove.system.hide`.
         calls: system calls that it is refused; see :mod:`cove.system.call_rules`.
+        stand_ins: files in whose place it sees others, where the host lets us; see :mod:`cove.system.hide`.
     """
 
     read: tuple[Path, ...] = ()
@@ -55,6 +56,7 @@ class Confinement:
     bind_tcp: tuple[int, ...] = ()
     hide: tuple[Path, ...] = ()
     calls: CallRules | None = None
+    stand_ins: Mapping[Path, Path] = field(default_factory=dict)
 
 
 @cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -37,6 +37,21 @@ def hide(folders: Iterable[Path], *, keep: Iterable[Path]) -> None:
     _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
     for folder in present:
         _cover(folder, [path for path in kept if folder in path.parents])
+
+
+def stand_in(files: Mapping[Path, Path]) -> None:
+    """Show other files in the place of some; between fork and exec.
+
+    Args:
+        files: what is to be seen, by the path at which; both exist.
+
+    Raises:
+        OSError: the host does not let us, or one of them is not there.
+    """
+    _own_namespace()
+    _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+    for path, other in files.items():
+        _mount(str(other), str(path), "", _MS_BIND)
 
 
 def _own_namespace() -> None:

@@ -8,13 +8,10 @@ Apple's documentation and issue threads show.
 from __future__ import annotations
 
 import os
-import plistlib
 import shutil
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from xml.parsers.expat import ExpatError
 
 from cove.errors import CommandError, DeadlineError, ToolError
 from cove.spec.facts import HostTool
@@ -51,6 +48,9 @@ def mac_facts(env: Mapping[str, str]) -> MacFacts:
     Args:
         env: the environment, for PATH and HOMEBREW_PREFIX.
     """
+    # every start passes this module, and only Macs this function
+    from concurrent.futures import ThreadPoolExecutor
+
     path = ":".join([env.get("PATH", ""), *_SYSTEM])
     with ThreadPoolExecutor() as pool:
         tools = pool.map(lambda name: _tool(name, path, search_path(env)), _PROGRAMS)
@@ -76,6 +76,9 @@ def search_path(env: Mapping[str, str]) -> str:
 
 def read_entitlements(xml: bytes) -> tuple[str, ...]:
     """The entitlements granted in a property list, as ``codesign --display --entitlements - --xml`` prints it."""
+    import plistlib
+    from xml.parsers.expat import ExpatError
+
     try:
         found = plistlib.loads(xml)
     except (plistlib.InvalidFileException, ExpatError, ValueError):

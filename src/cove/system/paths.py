@@ -158,6 +158,11 @@ class MachinePaths:
         return self.vm_dir / "u"
 
     @property
+    def autostart_log(self) -> Path:
+        """What a start at login said (macOS; systemd has its journal)."""
+        return self.root / "autostart.log"
+
+    @property
     def console_log(self) -> Path:
         """The guest's console, whole, of the last start."""
         return self.root / "console.log"

@@ -15,9 +15,10 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cove.errors import CommandError, DeadlineError, ToolError
 
@@ -115,7 +116,7 @@ def run(
     *,
     doing: str,
     deadline: float,
-    stdin: bytes | None = None,
+    stdin: bytes | Path | None = None,
     cwd: Path | None = None,
 ) -> Completed:
     """Run a program to its end.
@@ -124,7 +125,7 @@ def run(
         command: what to run; a plain sequence inherits our environment as it is.
         doing: what we want from it, for the error: "formatting the disk".
         deadline: seconds it may take; it is killed after that.
-        stdin: what it reads; nothing by default.
+        stdin: what it reads, or the file that has it; nothing by default.
         cwd: its folder.
 
     Raises:
@@ -133,21 +134,26 @@ def run(
         DeadlineError: it took longer than ``deadline``.
     """
     argv, env = parts(command)
-    try:
-        done = subprocess.run(
-            argv, input=stdin if stdin is not None else b"", capture_output=True, env=env, cwd=cwd, timeout=deadline,
-            check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise DeadlineError(
-            f"{doing}: {Path(argv[0]).name} did not end within {deadline:.0f} s", details=" ".join(argv)
-        ) from error
-    except OSError as error:
-        raise ToolError(f"{doing}: {argv[0]} cannot be started: {error.strerror}") from error
+    with ExitStack() as stack:
+        feed: dict[str, Any] = {"input": stdin or b""}
+        if isinstance(stdin, Path):
+            feed = {"stdin": stack.enter_context(stdin.open("rb"))}
+        done = _run(argv, doing, capture_output=True, env=env, cwd=cwd, timeout=deadline, **feed)
     if done.returncode != 0:
         output = (done.stdout + done.stderr).decode(errors="replace")[-OUTPUT_TAIL:]
         raise CommandError(f"{doing} failed", argv=argv, returncode=done.returncode, output=output)
     return Completed(done.stdout, done.stderr)
+
+
+def _run(argv: list[str], doing: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(argv, check=False, **how)
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineError(
+            f"{doing}: {Path(argv[0]).name} did not end within {how['timeout']:.0f} s", details=" ".join(argv)
+        ) from error
+    except OSError as error:
+        raise ToolError(f"{doing}: {argv[0]} cannot be started: {error.strerror}") from error
 
 
 def replace(command: Command) -> NoReturn:

@@ -272,6 +272,22 @@ BOOT_BIOS = Group(
 
 BOOT_EFI = Group(name="boot-efi", packages=("systemd-boot-efi",), programs=())
 
+SQUASHFS = Group(
+    name="squashfs",
+    packages=("squashfs-tools",),
+    programs=(
+        # 4.6 is the first that can be told the time of the root
+        Program(
+            name="sqfstar", path="usr/bin/sqfstar", package="squashfs-tools", minimum=(4, 6), ask=("-version",),
+        ),
+        Program(
+            name="unsquashfs", path="usr/bin/unsquashfs", package="squashfs-tools", minimum=(4, 6),
+            ask=("-version",),
+        ),
+    ),
+    brew=("squashfs",),
+)  # fmt: skip
+
 GROUPS: Mapping[str, Group] = {
     group.name: group
     for group in (
@@ -288,6 +304,7 @@ GROUPS: Mapping[str, Group] = {
         UEFI_ARM,
         BOOT_BIOS,
         BOOT_EFI,
+        SQUASHFS,
     )
 }
 """Every group by its name."""

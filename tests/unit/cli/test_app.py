@@ -46,7 +46,7 @@ def test_every_command_explains_itself(cove: Cove, path: tuple[str, ...], option
 
 def test_help_lists_every_command_in_the_order_of_need(cove: Cove) -> None:
     shown = cove("--help").out
-    listed = re.findall(r"^  ([a-z]+) {2,}\S", shown.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  ([a-z0-9]+) {2,}\S", shown.partition("Commands:")[2], re.MULTILINE)
     assert listed == list(cli.commands)
     assert listed[0] == "run"
     assert "\n    cove run --rm -it cove.internal/debian bash     a shell in a container\n" in shown

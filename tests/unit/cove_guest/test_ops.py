@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cove_guest import kernel, ops, spawn
+from cove_guest import kernel, ops, session, spawn
 from cove_guest.engine import Engine
 from cove_guest.wire import RefusedError
 
@@ -198,6 +198,12 @@ def test_thaw_and_wake(context: ops.Context, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(time, "clock_settime", lambda _clock, seconds: set_to.append(seconds))
     answer = ops.run(context, "wake", ops.Request({"seconds": 1e9, "entropy": "00ff"}))
     assert (answer["frozen"], disk.frozen, disk.entropy, set_to) == (True, False, b"\x00\xff", [1e9])
+
+
+def test_busy_counts_programs_of_the_host(context: ops.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ops.run(context, "busy", ops.Request({})) == {"sessions": 0}
+    monkeypatch.setattr(session, "_RUNNING", {1, 2})
+    assert ops.run(context, "busy", ops.Request({})) == {"sessions": 2}
 
 
 @pytest.mark.parametrize("entropy", ["xyz", 5, None])

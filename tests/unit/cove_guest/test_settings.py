@@ -6,15 +6,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cove_guest.engine import Engine
 from cove_guest.settings import configure, join
 from cove_guest.wire import RefusedError
+from tests.unit.cove_guest.agents import UnixServer
 
 IMAGE = '{\n  "mtu": 9000,\n  "debug": false\n}\n'
 CHECKER = '#!/bin/sh\ngrep -q bad "$3" || exit 0\necho "it is bad" >&2\nexit 1\n'
@@ -30,14 +34,30 @@ class Guest:
         self.checker.write_text(CHECKER)
         self.checker.chmod(0o755)
         script = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [1, 15]); {WAITER}"
+        self.engine = UnixServer(folder / "docker.sock", self.events)
+        self.told = 0
         self.dockerd = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
         assert self.dockerd.stdout is not None
         self.dockerd.stdout.readline()
         (folder / "dockerd.pid").write_text(f"{self.dockerd.pid}\n")
 
+    def events(self, connection: socket.socket) -> None:
+        """What dockerd answers: its head at once, the event later, and then nothing until it is left."""
+        assert connection.recv(65536).startswith(b"GET /events?since=")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        time.sleep(0.05)
+        connection.sendall(b'{"Type":"daemon","Action":"reload"}\n')
+        self.told += 1
+        connection.recv(1)
+
     def configure(self, files: dict[str, str], *, restart: bool = False) -> dict[str, object]:
         return configure(
-            str(self.run), files, restart=restart, image=str(self.image), dockerd=str(self.checker)
+            str(self.run),
+            Engine(str(self.run / "docker.sock")),
+            files,
+            restart=restart,
+            image=str(self.image),
+            dockerd=str(self.checker),
         )
 
     def daemon_json(self) -> object:
@@ -53,6 +73,7 @@ class Guest:
 def guest(tmp_path: Path) -> Iterator[Guest]:
     made = Guest(tmp_path)
     yield made
+    made.engine.close()
     made.dockerd.kill()
     made.dockerd.wait()
     if made.dockerd.stdout is not None:
@@ -105,6 +126,7 @@ def test_registries_count_at_once(guest: Guest) -> None:
     assert (guest.run / "settings/certs.d/a:1/ca.crt").read_bytes() == b"\xffx"
     assert (guest.run / "settings").stat().st_mode & 0o777 == 0o700
     assert (guest.run / "daemon.json").stat().st_mode & 0o777 == 0o600
+    assert guest.told == 1
     assert guest.signal() == signal.SIGHUP
 
 
@@ -116,6 +138,7 @@ def test_what_waits_for_the_next_start_is_told(guest: Guest) -> None:
 
 def test_or_dockerd_is_started_again(guest: Guest) -> None:
     assert guest.configure({"ca/host.crt": "x"}, restart=True)["restart"] == []
+    assert guest.told == 0
     assert guest.signal() == signal.SIGTERM
 
 
@@ -153,3 +176,12 @@ def test_dockerd_that_is_not_there_reads_them_at_its_start(guest: Guest) -> None
     assert guest.signal() == signal.SIGTERM
     (guest.run / "dockerd.pid").write_text(f"{os.getpid() + (1 << 22)}\n")
     assert guest.configure({"daemon.json": '{"debug": true}'})["changed"] == ["daemon.json"]
+
+
+def test_an_engine_that_ends_instead_is_told(guest: Guest) -> None:
+    guest.engine.close()
+    (guest.run / "docker.sock").unlink()
+    guest.engine = UnixServer(guest.run / "docker.sock", lambda connection: connection.recv(65536) and None)
+    with pytest.raises(RefusedError, match="told no event") as caught:
+        guest.configure({"daemon.json": '{"debug": true}'})
+    assert caught.value.code == "engine"

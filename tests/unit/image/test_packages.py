@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cove.debian.archive import Archive
-from cove.errors import UsageError
+from cove.errors import NotFoundError, UsageError
 from cove.image.formats.names import choose_formats
 from cove.image.linuxkit.config import load_config
 from cove.image.oci.layout import Layout
@@ -23,9 +23,10 @@ from cove.image.oci.model import ImageSource, Platform
 from cove.image.produce import Order, produce
 from cove.image.tar.header import Header
 from cove.image.tar.reader import read_tar
+from cove.system.process import Command
 
 from .oci.layouts import LayoutMaker, layer_tar, member
-from .parts import deb, kernel_debs, shelf
+from .parts import COPY_TAR, deb, kernel_debs, read_cpio, shelf
 
 COPYRIGHT = b"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: Expat\n"
 YAML = """
@@ -132,6 +133,45 @@ def test_a_kernel_has_one_origin() -> None:
     with pytest.raises(UsageError) as caught:
         load_config([("x.yml", "kernel: {image: a/b:1, package: linux-image-test}")])
     assert "from an image or from a package" in str(caught.value.details)
+
+
+class StandIns:
+    """Programs that leave the tar that they get, so that tests can look into it."""
+
+    def command(self, group: str, name: str) -> Command:
+        if (group, name) == ("image", "mkfs.erofs"):
+            return COPY_TAR
+        assert (group, name) == ("squashfs", "sqfstar")
+        copy = "import shutil,sys; shutil.copyfileobj(sys.stdin.buffer, open(sys.argv[-1], 'wb'))"
+        return Command((sys.executable, "-c", copy), {})
+
+    def file(self, group: str, path: str) -> Path:
+        raise AssertionError((group, path))
+
+
+def test_file_systems_get_each_path_once_and_a_first_stage(archive: Archive, tmp_path: Path) -> None:
+    made = build(archive, tmp_path, formats="kernel+squashfs,kernel+erofs", tools=StandIns())
+    assert sorted(path.name for path in made) == [
+        "out-cmdline", "out-erofs.img", "out-kernel", "out-squashfs.img", "out-stage.img",
+    ]  # fmt: skip
+    assert (tmp_path / "out-erofs.img").read_bytes() == (tmp_path / "out-squashfs.img").read_bytes()
+    found = entries(tmp_path / "out-erofs.img")
+    names = [header.name for header, _ in found]
+    assert len(names) == len(set(names))
+    assert "boot/kernel" not in names
+    assert {header.name: data for header, data in found}["usr/bin/app"] == b"mine"
+    stage = read_cpio((tmp_path / "out-stage.img").read_bytes())
+    assert b"root=" in stage["init"][1]
+    assert "modules/over_lay.ko" in stage
+
+
+def test_the_first_stage_may_be_the_users_own(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "first").write_bytes(b"#!/bin/sh own")
+    text = YAML.replace("cmdline: quiet", "cmdline: quiet, init: first")
+    build(archive, tmp_path, text, formats="kernel+erofs", tools=StandIns(), base=tmp_path)
+    assert read_cpio((tmp_path / "out-stage.img").read_bytes())["init"][1] == b"#!/bin/sh own"
+    with pytest.raises(NotFoundError, match="no init script"):
+        build(archive, tmp_path, text.replace("first", "none"), formats="kernel+erofs", tools=StandIns())
 
 
 SCRIPT = """

@@ -22,6 +22,7 @@ class AgentStandIn:
 
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     refused: tuple[str, ...] = ()
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -49,9 +50,9 @@ class AgentStandIn:
         self.asked.append((request["op"], request["args"]))
         async with self.news:
             self.news.notify_all()
-        kind, answer = REPLY, {"ended": 0}
+        kind, answer = REPLY, self.answers.get(request["op"], {"ended": 0})
         if request["op"] in self.refused:
-            kind, answer = ERROR, {"code": "failed", "message": f"no {request['op']}"}  # type: ignore[dict-item]
+            kind, answer = ERROR, {"code": "failed", "message": f"no {request['op']}"}
         data = json.dumps(answer).encode()
         writer.write(bytes([kind]) + len(data).to_bytes(4) + data)
         await writer.drain()

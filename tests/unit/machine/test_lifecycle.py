@@ -28,13 +28,14 @@ from cove.errors import (
 )
 from cove.events import Event, Note, StageBegun, StageEnded
 from cove.image.guest_image import GuestImage, KernelPackage
-from cove.machine import lifecycle
+from cove.machine import launching, lifecycle
 from cove.machine.assets import Workshop
 from cove.machine.config import Config
-from cove.machine.lifecycle import delete, start, stop, suspend
+from cove.machine.lifecycle import delete, start, stop
 from cove.machine.plan import LaunchPlan
 from cove.machine.state import State
 from cove.machine.store import StateRecord, Store, read_state, write_state
+from cove.machine.suspended import suspend
 from cove.spec.machine import MachineSpec
 from cove.system.files import read_json, try_lock
 from cove.system.paths import Home
@@ -93,7 +94,7 @@ def supervisors(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     script = tmp_path / "python"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} {supervisor_process.__file__} "$@"\n')
     script.chmod(0o755)
-    monkeypatch.setattr(lifecycle.sys, "executable", str(script))
+    monkeypatch.setattr(launching.sys, "executable", str(script))
     monkeypatch.setenv("COVE_TEST_STAGES", " ".join(STAGES))
     yield
     for name in store.names():
@@ -187,7 +188,7 @@ def test_one_that_is_stopped_while_it_starts(
 ) -> None:
     paths = store.create(SPEC).paths
     monkeypatch.setenv("COVE_TEST_STAGES", "kernel root")
-    monkeypatch.setattr(lifecycle, "_STAGE_DEADLINE", 60.0)
+    monkeypatch.setattr(lifecycle, "STAGE_DEADLINE", 60.0)
     starter = ThreadPoolExecutor(1).submit(start, store, "dev", workshop)
     until(lambda: StageBegun("disk", "Preparing the data disk") in ready.seen, "the stage")
     assert stop(store, "dev", report=silent)
@@ -276,7 +277,7 @@ def test_ctrl_c_ends_the_start(store: Store, workshop: Workshop, monkeypatch: py
         until(lambda: read_state(store.home.machine("dev")).processes, "the supervisor to begin")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lifecycle, "_follow", interrupt)
+    monkeypatch.setattr(launching, "_follow", interrupt)
     with pytest.raises(KeyboardInterrupt):
         start(store, "dev", workshop)
     assert store.load("dev").record.state is State.STOPPED
@@ -297,7 +298,7 @@ def test_a_machine_that_another_starts_is_not_deleted_under_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = store.create(SPEC).paths
-    monkeypatch.setattr(lifecycle, "_LOCK_DEADLINE", 0.1)
+    monkeypatch.setattr(lifecycle, "LOCK_DEADLINE", 0.1)
     held = try_lock(paths.start_lock)
     assert held is not None
     with pytest.raises(DeadlineError, match="another process has been starting dev"):
@@ -328,11 +329,11 @@ def test_a_damaged_machine_can_be_deleted(store: Store) -> None:
 def test_events_that_we_do_not_know_are_passed_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = store.create(SPEC).paths
     told = [{"event": "news"}, {"event": "running"}]
-    monkeypatch.setattr(lifecycle.SupervisorClient, "events", lambda _self, deadline: iter(told))
-    lifecycle._follow(paths, silent)
+    monkeypatch.setattr(launching.SupervisorClient, "events", lambda _self, deadline: iter(told))
+    launching._follow(paths, silent)
     told.pop()
     with pytest.raises(MachineError, match="ended without a word"):
-        lifecycle._follow(paths, silent)
+        launching._follow(paths, silent)
 
 
 def test_the_plan_is_on_the_disk(store: Store, workshop: Workshop) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cove.errors import UsageError
+from cove.errors import GuestError, UsageError
+from cove.events import Event, Note, silent
+from cove.guest.client import GuestClient
 from cove.host.proxies import Proxies
 from cove.machine import settings as module
 from cove.machine.config import Config, load_config
-from cove.machine.settings import gather, pack, write_disk
+from cove.machine.settings import Applied, Files, gather, pack, tell_engine, write_disk
 from cove.spec.registries import Registries
 from cove.system.paths import Home
 from tests.unit.host.test_authorities import pem
@@ -101,3 +103,39 @@ def test_the_disk_is_for_its_owner_and_the_same_each_time(home: Home) -> None:
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         found = {member.name: archive.extractfile(member) for member in archive}
         assert {name: file.read() if file else None for name, file in found.items()} == files
+
+
+def test_an_engine_is_told_only_what_is_new(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Files] = []
+    notes: list[Event] = []
+
+    def send(agent: Path, files: Files) -> Applied:
+        sent.append(files)
+        return Applied(changed=("daemon.json",), restart=("proxies", "authorities"))
+
+    monkeypatch.setattr(module, "send", send)
+    paths = home.machine("dev")
+    paths.root.mkdir(parents=True)
+    write_disk(paths, {"daemon.json": b"{}"})
+    tell_engine(paths, {"daemon.json": b"{}"}, notes.append)
+    assert (sent, notes) == ([], [])
+    tell_engine(paths, {"daemon.json": b"{ }"}, notes.append)
+    assert sent == [{"daemon.json": b"{ }"}]
+    assert paths.settings.read_bytes() == pack({"daemon.json": b"{ }"})
+    assert any(isinstance(note, Note) and "proxies and authorities" in note.text for note in notes)
+
+
+def test_settings_that_dockerd_refuses_are_not_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(self: GuestClient, op: str, **args: object) -> None:
+        error = GuestError("unknown key")
+        error.code = "invalid"
+        raise error
+
+    monkeypatch.setattr(GuestClient, "call", call)
+    paths = home.machine("dev")
+    paths.root.mkdir(parents=True)
+    write_disk(paths, {"daemon.json": b"{}"})
+    with pytest.raises(UsageError, match="does not take these settings") as caught:
+        tell_engine(paths, {"daemon.json": b"{ }"}, silent)
+    assert caught.value.details == "unknown key"
+    assert paths.settings.read_bytes() == pack({"daemon.json": b"{}"})

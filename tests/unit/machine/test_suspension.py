@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cove.errors import ConflictError, CoveError, GuestError, StorageError, UnsupportedError
+from cove.errors import ConflictError, CoveError, GuestError, MachineError, StorageError, UnsupportedError
 from cove.machine import saving
 from cove.machine.state import State
 from cove.machine.store import Store, read_state
@@ -148,6 +148,67 @@ async def test_guest_that_does_not_answer_after_it_went_on_has_failed(
         await run.end()
     assert read_state(paths).state is State.FAILED
     assert not paths.saved.exists()
+
+
+async def test_sleeping_machine_wakes_when_it_is_used(store: Store, paths: MachinePaths) -> None:
+    agent = AgentStandIn()
+    async with started(store, agent) as run:
+        run.supervisor.tell_ports([{"port": 80}])
+        first = run.vm
+        for _ in range(2):
+            await run.supervisor.suspend(asleep=True)
+            recorded = read_state(paths)
+            assert (recorded.state, set(recorded.processes)) == (State.SUSPENDED, {"supervisor"})
+            assert recorded.ports == ({"port": 80},)  # they stay open
+            assert store.load(SPEC.name).asleep
+            assert "docker.sock" in sockets_left(run)
+            await run.supervisor.suspend(asleep=True)  # it is
+            await run.supervisor.wake()
+            assert run.supervisor.record.state is State.RUNNING
+            assert not paths.saved.exists()
+            assert run.vm is not first
+        run.supervisor.ask_to_stop(5)
+        await run.end()
+    assert run.supervisor.record.state is State.STOPPED
+
+
+async def test_sleeping_machine_can_be_left_alone(store: Store, paths: MachinePaths) -> None:
+    async with started(store, AgentStandIn()) as run:
+        await run.supervisor.suspend(asleep=True)
+        await run.supervisor.suspend()
+        await run.end()
+        recorded = read_state(paths)
+        assert (recorded.state, recorded.processes) == (State.SUSPENDED, {})
+        assert not sockets_left(run)
+        assert paths.saved_record.exists()
+
+
+@pytest.mark.parametrize(("deadline", "reason"), [(0, "was given up"), (5, "asked for")])
+async def test_stop_of_a_sleeping_machine(
+    store: Store, paths: MachinePaths, deadline: float, reason: str
+) -> None:
+    agent = AgentStandIn(refused=("poweroff",))
+    async with started(store, agent) as run:
+        await run.supervisor.suspend(asleep=True)
+        run.supervisor.ask_to_stop(deadline)
+        await run.end()
+    recorded = read_state(paths)
+    assert recorded.state is State.STOPPED
+    assert reason in recorded.reason
+    assert ("wake" in agent.ops) == (deadline > 0)  # its containers are stopped in order
+    assert not paths.saved.exists()
+
+
+async def test_sleeping_guest_that_cannot_be_loaded_stays_on_the_disk(
+    store: Store, paths: MachinePaths
+) -> None:
+    async with started(store, AgentStandIn()) as run:
+        await run.supervisor.suspend(asleep=True)
+        (paths.saved / "devices").write_text("damaged")
+        with pytest.raises(MachineError, match="dev has ended"):
+            await run.supervisor.wake()
+        await run.end()
+    assert read_state(paths).state is State.SUSPENDED
 
 
 async def test_who_is_not_running_cannot_be_suspended(store: Store, paths: MachinePaths) -> None:

@@ -14,7 +14,9 @@ from cove.errors import NetworkError
 from cove.net import gvproxy
 from cove.net.gvproxy import Gvproxy, gvproxy_command
 from cove.spec.machine import DRIVERS, Driver
+from cove.system.confine import Confinement
 from cove.system.process import Command
+from tests.unit.system.test_hide import can_hide
 
 # opens what gvproxy opens and answers 200 to every request
 STAND_IN = """
@@ -49,13 +51,14 @@ def test_command(driver: Driver, case: str, folder: str, golden: Callable[[str, 
     golden(f"gvproxy_argv/{driver}_{case}.args", "\n".join(command.argv) + "\n")
 
 
-def made(tmp_path: Path, *argv: str) -> Gvproxy:
+def made(tmp_path: Path, *argv: str, confinement: Confinement | None = None) -> Gvproxy:
     return Gvproxy(
         Command(argv, {}),
         driver="uml",
         net_socket=tmp_path / "net.sock",
         api_socket=tmp_path / "gv.sock",
         log=tmp_path / "log",
+        confinement=confinement,
     )
 
 
@@ -88,3 +91,33 @@ async def test_taken_ports_are_tried_again(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match="no free port"):
         await network.start()
     assert count.read_text().count("x") == gvproxy._PORT_TRIES
+
+
+NO_SERVER = (
+    'msg="gvproxy exiting: cannot add network services: no DNS servers configured in /etc/resolv.conf"'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "stands_in"), [("# nothing\nsearch a\n", True), ("nameserver 10.0.0.1\n", False)]
+)
+async def test_a_host_without_a_name_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, stands_in: bool
+) -> None:
+    conf = tmp_path / "resolv.conf.of.the.host"
+    conf.write_text(text)
+    monkeypatch.setattr(gvproxy, "_RESOLV_CONF", conf)
+    bounds = Confinement(read=(Path("/"),), write=(tmp_path,), connect_tcp=True)
+    network = made(tmp_path, "/bin/sh", "-c", f"cat {conf}; echo done", confinement=bounds)
+    with pytest.raises(NetworkError, match="ended at once") as caught:
+        await network.start()
+    assert (tmp_path / "resolv.conf").exists() == stands_in
+    if can_hide():
+        assert ("nameserver 127.0.0.1" in (caught.value.details or "")) == stands_in
+
+
+async def test_and_where_nothing_can_stand_in(tmp_path: Path) -> None:
+    network = made(tmp_path, "/bin/sh", "-c", f"echo '{NO_SERVER}'")
+    with pytest.raises(NetworkError, match="names no name server") as caught:
+        await network.start()
+    assert "nameserver 127.0.0.1" in (caught.value.hint or "")

@@ -74,3 +74,21 @@ def test_what_is_not_there_needs_no_hiding(tmp_path: Path) -> None:
     bounds = Confinement(read=(Path("/"),), write=(tmp_path / "log",), hide=(tmp_path / "gone",))
     assert "ok" in run("echo ok", bounds, tmp_path / "log")
     assert not (tmp_path / "gone").exists()
+
+
+def test_another_file_stands_in(tmp_path: Path) -> None:
+    if not can_hide():
+        pytest.skip("this host lets us have no mount namespace")
+    real, other = tmp_path / "real", tmp_path / "other"
+    real.write_text("real\n")
+    other.write_text("other\n")
+    bounds = Confinement(read=(Path("/"),), write=(tmp_path / "log",), stand_ins={real: other})
+    assert run(f"cat {real}", bounds, tmp_path / "log") == "other\n"
+    assert real.read_text() == "real\n"
+
+
+def test_nothing_stands_in_for_what_is_not_there(tmp_path: Path) -> None:
+    bounds = Confinement(
+        read=(Path("/"),), write=(tmp_path / "log",), stand_ins={tmp_path / "gone": tmp_path}
+    )
+    assert "ok" in run("echo ok", bounds, tmp_path / "log")

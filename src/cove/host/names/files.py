@@ -6,12 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
+from pathlib import Path
 
 MOST_SERVERS = 3
 """Name servers that count, as in the C library."""
 
 _LOCAL = "127.0.0.1"
 _PORT = 53
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+HOSTS = Path("/etc/hosts")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from cove.host.names.ask import ask
-from cove.host.names.files import ResolvConf, read_hosts, read_resolv_conf
+from cove.host.names.files import HOSTS, RESOLV_CONF, ResolvConf, read_hosts, read_resolv_conf
 from cove.host.names.message import (
     AAAA,
     NO_SUCH_NAME,
@@ -27,9 +27,6 @@ from cove.host.names.message import (
 )
 
 log = logging.getLogger("cove.names")
-
-RESOLV_CONF = Path("/etc/resolv.conf")
-HOSTS = Path("/etc/hosts")
 
 HOST_NAMES = frozenset({"host.docker.internal", "gateway.docker.internal", "host.containers.internal"})
 """What containers call this host, in docker's words and in podman's."""

@@ -47,6 +47,18 @@ FORMATS = {
         Format(name="docker", needs=Needs.FILES, files=(".docker",), streamed=True),
         Format(name="kernel+initrd", needs=Needs.INITRD, files=("-initrd.img", "-kernel", "-cmdline")),
         Format(name="tar-kernel-initrd", needs=Needs.INITRD, files=("-initrd.tar",)),
+        Format(
+            name="kernel+squashfs",
+            needs=Needs.ROOT,
+            files=("-squashfs.img", "-kernel", "-cmdline"),
+            tools=("squashfs",),
+        ),
+        Format(
+            name="kernel+erofs",
+            needs=Needs.ROOT,
+            files=("-erofs.img", "-kernel", "-cmdline"),
+            tools=("image",),
+        ),
         Format(name="iso-bios", needs=Needs.INITRD, files=(".iso",), tools=("boot-bios",)),
         Format(name="iso-efi", needs=Needs.INITRD, files=("-efi.iso",), tools=("boot-efi",)),
         Format(name="raw-bios", needs=Needs.INITRD, files=("-bios.img",), tools=("boot-bios",)),

@@ -26,6 +26,7 @@ class Parts:
         ucode: microcode.
         initrd: the compressed initramfs, without the microcode; only if a format needs it.
         root: a tar of everything but /boot; only if a format needs it.
+        stage: an initramfs that goes on to a root on a disk; missing unless the kernel needs one.
     """
 
     folder: Path
@@ -34,17 +35,18 @@ class Parts:
     ucode: Path
     initrd: Path
     root: Path
+    stage: Path
 
 
 def collect(folder: Path, needs: set[Needs], fill: Callable[[Sink], None]) -> Parts:
-    """Write the parts.
+    """Write the parts; all but ``stage``.
 
     Args:
         folder: a scratch folder.
         needs: which of them are needed.
         fill: writes the image's files into a sink.
     """
-    names = ("kernel", "cmdline", "ucode", "initrd", "root")
+    names = ("kernel", "cmdline", "ucode", "initrd", "root", "stage")
     parts = Parts(folder=folder, **{name: folder / name for name in names})
     with ExitStack() as stack:
         boot = {

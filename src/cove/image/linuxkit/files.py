@@ -60,7 +60,7 @@ def _add(placed: _Placed, found: list[tuple[str, Path]], config: Config, out: Ou
     entry = placed.entry
     folder = entry.kind == "directory" or (bool(found) and not found[0][1].is_file())
     mode = placed.mode(0o755 if folder and found else 0o700 if folder else 0o600)
-    _parents(entry.path, out, made, mode=_with_x(mode), uid=placed.uid, gid=placed.gid)
+    _parents(placed, out, made, mode=_with_x(mode))
     made.add(entry.path)
     uid, gid = placed.uid, placed.gid
     match entry.kind:
@@ -113,13 +113,13 @@ def _exactly(stream: BinaryIO, size: int) -> Iterator[bytes]:
         yield data
 
 
-def _parents(path: str, out: Output, made: set[str], *, mode: int, uid: int, gid: int) -> None:
+def _parents(placed: _Placed, out: Output, made: set[str], *, mode: int) -> None:
     """The folders above a file, each once.
 
-    They are like the file, as in LinuxKit; but a folder that is there already keeps its mode and owner, and a
-    symlink stays one. (LinuxKit 1.8 makes /etc 0700 for a file below it that has no mode.)
+    They are like the file, as in LinuxKit. But below a file that says no mode, a folder that is there already
+    keeps its own (LinuxKit 1.8 makes /etc 0700), and a symlink always stays one.
     """
-    folder = folder_of(path)
+    folder = folder_of(placed.entry.path)
     if folder == ".":
         return
     parts = folder.split("/")
@@ -129,10 +129,10 @@ def _parents(path: str, out: Output, made: set[str], *, mode: int, uid: int, gid
             continue
         made.add(name)
         there = out.folders.get(name)
-        if there is None:
-            out.folder(name, mode=mode, uid=uid, gid=gid)
-        elif there.kind != SYMLINK:
-            out.folder(name, mode=there.mode, uid=there.uid, gid=there.gid)
+        if there is not None and there.kind == SYMLINK:
+            continue
+        own = there.mode if there is not None and placed.entry.mode is None else mode
+        out.folder(name, mode=own, uid=placed.uid, gid=placed.gid)
 
 
 def _with_x(mode: int) -> int:

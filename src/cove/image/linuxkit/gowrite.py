@@ -37,7 +37,7 @@ from cove.image.linuxkit.shapes import (
 _HTML = {"&": "\\u0026", "<": "\\u003c", ">": "\\u003e", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _HTML_CHARACTERS = re.compile("[&<>\u2028\u2029]")
 _NOT_PLAIN = re.compile(
-    r"(?:~|null|Null|NULL|true|True|TRUE|false|False|FALSE|<<|="
+    r"(?:~|null|Null|NULL|true|True|TRUE|false|False|FALSE|<<"
     r"|y|Y|yes|Yes|YES|on|On|ON|n|N|no|No|NO|off|Off|OFF"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
     r"|[-+]?(?:0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]+|[0-9][0-9_]*)"

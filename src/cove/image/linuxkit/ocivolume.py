@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cove.errors import ArchiveError
+from cove.errors import ArchiveError, NotFoundError
 from cove.image.linuxkit.output import Output
 from cove.image.oci.layout import REF_NAME
 from cove.image.oci.model import INDEX_TYPES, Descriptor, Platform, Root
@@ -27,17 +27,33 @@ def write_layout(root: Root, prefix: str, out: Output, platforms: tuple[Platform
         prefix: a path that ends in a slash.
         out: where to.
         platforms: none means all.
+
+    Raises:
+        NotFoundError: the image is not for one of ``platforms``.
     """
+    manifests = [manifest for manifest in manifests_of(root) if manifest.is_manifest]
+    if root.descriptor.is_index:
+        _check_platforms(root, manifests, platforms)
     out.timeless(f"{prefix}oci-layout", _LAYOUT)
     for name in ("blobs/", "blobs/sha256/"):
         out.raw(Header(name=prefix + name, kind=DIRECTORY, mode=0o755))
-    for manifest in manifests_of(root):
+    for manifest in manifests:
         chosen = not platforms or any(_serves(manifest.platform, one) for one in platforms)
-        if manifest.is_manifest and (chosen or not root.descriptor.is_index):
+        if chosen or not root.descriptor.is_index:
             _write_image(root, manifest, prefix, out)
     if root.descriptor.is_index:
         _write_blob(root, root.descriptor, prefix, out)
     out.timeless(f"{prefix}index.json", _index(root))
+
+
+def _check_platforms(root: Root, manifests: list[Descriptor], platforms: tuple[Platform, ...]) -> None:
+    missing = [str(one) for one in platforms if not any(_serves(each.platform, one) for each in manifests)]
+    if missing:
+        known = sorted({str(each.platform) for each in manifests if each.platform})
+        raise NotFoundError(
+            f"{root.reference} is not for {', '.join(missing)}",
+            details=f"it is for {', '.join(known) or 'no platform'}",
+        )
 
 
 def _serves(offered: Platform | None, wanted: Platform) -> bool:

@@ -27,7 +27,7 @@ ReadHead = Callable[[Path, DiskFormat, Path], None]
 """Writes the first :data:`~cove.machine.boot.contents.HEAD` bytes that a guest sees of a disk into a raw file."""
 
 # what `cove build` calls its outputs, after the name; the kernel is looked for first
-_KERNEL, _CMDLINE = "-kernel", "-cmdline"
+_KERNEL, _CMDLINE, _STAGE = "-kernel", "-cmdline", "-stage.img"
 _ROOTS = {"-initrd.img": "initrd", "-squashfs.img": "squashfs", "-erofs.img": "erofs"}
 _WHOLE = (
     ".iso",
@@ -192,7 +192,9 @@ def _with_kernel(request: BootRequest, kernel: Path, roots: dict[str, Path]) -> 
     device = "/dev/ubda" if contents.kind == "uml-kernel" else "/dev/vda"
     if "root=" not in cmdline:
         cmdline = f"{cmdline} root={device} rootfstype={kind} ro".strip()
-    found = _kernel(Kernel(image=kernel, initrd=_existing(request.initrd), cmdline=cmdline), contents)
+    stage = kernel.with_name(request.image.name + _STAGE)  # where the kernel's drivers are modules
+    initrd = _existing(request.initrd) or (stage if stage.is_file() else None)
+    found = _kernel(Kernel(image=kernel, initrd=initrd, cmdline=cmdline), contents)
     return replace(found, disks=(Disk(path=roots[kind], read_only=True),))
 
 

@@ -135,6 +135,8 @@ def _choose(request: BootRequest, found: Found, workshop: Workshop) -> Choice:
             f"{request.image} has a User-Mode Linux as its kernel, which the driver {driver} cannot boot",
             hint="Leave --driver out.",
         )
+    if driver == "vz":
+        raise unsupported("vz", "boot other images than a machine's yet", hint="Use --driver qemu.")
     if driver == "uml" and found.kernel is None:
         raise unsupported("uml", "boot from a disk by itself: it has no firmware", hint="Use --driver qemu.")
     arch = found.architecture or request.arch

@@ -11,7 +11,7 @@ import asyncio
 import os
 import select
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from cove.guest.terminal import raw
@@ -29,11 +29,13 @@ class Pump:
     Args:
         console: our end of the guest's console, a pseudo-terminal; closed in the end.
         keys: takes out of what is typed on a terminal what is meant for us.
+        on_first: called when the guest has said something for the first time.
     """
 
-    def __init__(self, console: int, keys: Keys) -> None:
+    def __init__(self, console: int, keys: Keys, on_first: Callable[[], None] | None = None) -> None:
         self._console = console
         self._keys = keys
+        self._on_first = on_first
         self._ended = asyncio.Event()
         self._tail: deque[bytes] = deque(maxlen=64)
         self._panic: list[bytes] = []
@@ -82,6 +84,9 @@ class Pump:
             asyncio.get_running_loop().remove_reader(self._console)
             self._ended.set()
             return
+        if self._on_first is not None:
+            self._on_first()
+            self._on_first = None
         self._remember(data)
         _write_all(_STDOUT, data)
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +129,7 @@ async def _network(plan: BootPlan, folder: Path) -> Gvproxy | None:
     except BaseException:
         await gvproxy.stop()
         raise
+    gvproxy.seal()  # before any guest can speak to it
     return gvproxy
 
 
@@ -165,11 +166,18 @@ async def _vm(plan: BootPlan, folder: Path, memory: Path) -> Exit | int:
         raise
     finally:
         os.close(theirs)
-    return await _attended(child, ours)
+    # a User-Mode Linux opens its network when the guest does
+    return await _attended(child, ours, seal=plan.driver != "uml")
 
 
-async def _attended(child: Child, console: int) -> Exit | int:
-    """Carry keys and console until the guest ends."""
+async def _attended(child: Child, console: int, *, seal: bool) -> Exit | int:
+    """Carry keys and console until the guest ends.
+
+    Args:
+        child: the VMM.
+        console: our end of the guest's console.
+        seal: the VMM has opened all that it opens when the guest first speaks.
+    """
     quits: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def end(code: int) -> None:
@@ -177,7 +185,7 @@ async def _attended(child: Child, console: int) -> Exit | int:
             quits.set_result(code)
 
     keys = Keys(on_quit=lambda: end(0), on_help=lambda: pump.show(HELP.encode()))
-    pump = Pump(console, keys)
+    pump = Pump(console, keys, on_first=child.seal if seal else None)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         loop.add_signal_handler(number, end, 128 + number)
@@ -237,13 +245,20 @@ def _said(log: Path) -> str | None:
     return None
 
 
-def boot(request: BootRequest, workshop: Workshop) -> int:
+def boot(request: BootRequest, workshop: Workshop, build: Callable[[Path], Path] | None = None) -> int:
     """Boot what was asked for and wait for its end; returns the command line's exit code.
+
+    Args:
+        request: what was asked for.
+        workshop: where programs come from.
+        build: makes the image first, in a folder that is gone afterwards; returns what its files' names begin with.
 
     Raises:
         CoveError: as :func:`cove.machine.boot.prepare.prepare` and :func:`run_guest` do.
     """
     with boot_folder(workshop.home.boots) as folder:
+        if build is not None:
+            request = replace(request, image=build(private_folder(folder / "image")))
         plan = prepare(request, workshop, folder / "vm")
         accel = f"/{plan.guest.accel}" if plan.guest.accel != "none" else ""
         workshop.report(

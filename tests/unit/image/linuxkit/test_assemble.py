@@ -188,6 +188,15 @@ def test_a_volume_can_hold_an_image_as_a_layout(maker: LayoutMaker) -> None:
     assert names(made)[-2:] == ["containers/volumes/one/tmp/", "containers/volumes/one/merged/"]
 
 
+def test_a_layout_for_a_platform_that_the_image_is_not_for_is_an_error(maker: LayoutMaker) -> None:
+    maker.name(maker.index([maker.manifest([layer_tar(member("a"))])]), "docker.io/fake/multi:1")
+    with pytest.raises(NotFoundError, match="fake/multi:1 is not for linux/s390x"):
+        build(
+            maker,
+            "volumes: [{name: v, image: fake/multi:1, format: oci, platforms: [linux/amd64, linux/s390x]}]",
+        )
+
+
 def test_a_lone_manifest_makes_a_layout_too(maker: LayoutMaker) -> None:
     maker.name(maker.manifest([layer_tar(member("a"))]), "docker.io/fake/bare:1")
     made = build(maker, "volumes: [{name: v, image: fake/bare:1, format: oci}]")
@@ -196,12 +205,16 @@ def test_a_lone_manifest_makes_a_layout_too(maker: LayoutMaker) -> None:
     assert f"containers/volumes/v/lower/blobs/{entry['digest'].replace(':', '/')}" in names(made)
 
 
-def test_files_keep_modes_of_what_is_there_and_make_the_rest_like_themselves(
+def test_files_without_modes_keep_those_of_folders_and_make_the_rest_like_themselves(
     maker: LayoutMaker, tmp_path: Path
 ) -> None:
     maker.image(
         "docker.io/fake/root:1",
-        layer_tar(member("opt/", mode=0o750, uid=3), member("lib", type=tarfile.SYMTYPE, linkname="usr/lib")),
+        layer_tar(
+            member("opt/", mode=0o711, uid=3),
+            member("srv/", mode=0o750, uid=3),
+            member("lib", type=tarfile.SYMTYPE, linkname="usr/lib"),
+        ),
     )
     (tmp_path / "source").write_bytes(b"from disk")
     made = build(
@@ -211,6 +224,7 @@ init: [fake/root:1]
 files:
   - {path: etc/a, contents: x}
   - {path: /opt/b/c, contents: x, mode: "0640", uid: 7}
+  - {path: srv/b/c, contents: x, uid: 7}
   - {path: lib/d, symlink: e}
   - {path: new/deep/f, source: source}
   - {path: new/g, directory: true}
@@ -220,7 +234,9 @@ files:
         base=tmp_path,
     )
     assert last(made, "etc")[0].mode == 0o755
-    assert (last(made, "opt")[0].mode, last(made, "opt")[0].uid) == (0o750, 3)
+    assert (last(made, "srv")[0].mode, last(made, "srv")[0].uid) == (0o750, 7)
+    assert (last(made, "srv/b")[0].mode, last(made, "srv/b")[0].uid) == (0o700, 7)
+    assert (last(made, "opt")[0].mode, last(made, "opt")[0].uid) == (0o750, 7)
     assert (last(made, "opt/b")[0].mode, last(made, "opt/b")[0].uid) == (0o750, 7)
     assert last(made, "lib")[0].kind == "2"
     assert (last(made, "new")[0].mode, last(made, "new/deep")[0].mode) == (0o700, 0o700)

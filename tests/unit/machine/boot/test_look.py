@@ -57,6 +57,16 @@ def test_kernel_and_root(tmp_path: Path, kind: str, kernel: bytes, device: str) 
     assert find(tmp_path / "x", cmdline="root=/dev/sda").kernel.cmdline == "root=/dev/sda"  # type: ignore[union-attr]
 
 
+def test_a_root_that_needs_a_first_stage(tmp_path: Path) -> None:
+    put(tmp_path, x_kernel=BZIMAGE, x_cmdline=b"")
+    (tmp_path / "x-erofs.img").write_bytes(b"")
+    (tmp_path / "x-stage.img").write_bytes(b"070701")
+    found = find(tmp_path / "x")
+    assert found.kernel is not None
+    assert found.kernel.initrd == tmp_path / "x-stage.img"
+    assert found.disks == (Disk(path=tmp_path / "x-erofs.img", read_only=True),)
+
+
 def test_a_kernel_alone(tmp_path: Path) -> None:
     put(tmp_path, vmlinuz=BZIMAGE, i=b"070701", um=elf(3))
     found = find(tmp_path / "vmlinuz", initrd=tmp_path / "i", cmdline="quiet")

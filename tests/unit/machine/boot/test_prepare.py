@@ -141,6 +141,7 @@ def test_uml_boots_no_disks(shop: Shop, disk: Path) -> None:
         {"firmware": "coreboot"},
         {"firmware": "uefi"},
         {"driver": "xen"},
+        {"driver": "vz"},
         {"accel": "warp"},
         {"arch": "aarch64"},
         {"publish": (Publish(host=1, guest=1),), "network": False},

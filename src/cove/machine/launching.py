@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start a supervisor with a plan, follow it until its machine runs, and give it up if nobody wants to wait."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+from cove.errors import ConflictError, DeadlineError, MachineError
+from cove.events import Report, StageBegun, StageEnded, silent
+from cove.machine.client import SupervisorClient, error_from
+from cove.machine.contexts import publish
+from cove.machine.leftovers import clear_leftovers
+from cove.machine.plan import LaunchPlan
+from cove.machine.store import Machine, Store
+from cove.system.files import locked, try_lock, write_json
+from cove.system.paths import MachinePaths
+from cove.system.process import Command, detach
+
+STAGE_DEADLINE = 300.0
+"""Seconds between two events of a start."""
+
+LOCK_DEADLINE = 60.0
+"""Seconds that a supervisor which is just ending may take for that."""
+
+ABANDON_DEADLINE = 10.0
+"""Seconds that one which was told to end at once may take."""
+
+_CLEAR_DEADLINE = 2.0
+
+
+def run(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> None:
+    """Start a supervisor with this plan, and wait until the machine runs.
+
+    Raises:
+        ConflictError: another process starts or deletes it.
+        CoveError: what the supervisor says; nothing runs then.
+    """
+    lock = take_lock(machine.paths)
+    try:
+        clear_leftovers(machine.paths)
+        _launch(machine.paths, plan, lock)
+    finally:
+        os.close(lock)
+    # it may have been made before there were contexts, or have lost its own; its creation told of problems
+    publish(machine, store.home, silent)
+    try:
+        _follow(machine.paths, report)
+    except KeyboardInterrupt:
+        _abandon(store.load(machine.name))
+        raise
+
+
+def take_lock(paths: MachinePaths) -> int:
+    """The machine's lock. A supervisor that is just ending gets time to do so."""
+    with locked(paths.lock, waiting_for="ending the former run", deadline=LOCK_DEADLINE):
+        pass
+    handle = try_lock(paths.lock)
+    if handle is None:
+        raise ConflictError(f"{paths.name} is being started or deleted by another process")
+    return handle
+
+
+def _launch(paths: MachinePaths, plan: LaunchPlan, lock: int) -> None:
+    write_json(paths.launch, plan.to_dict())
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(paths.supervisor_socket))
+        paths.supervisor_socket.chmod(0o600)
+        listener.listen(64)  # so that we can connect at once; requests wait until it serves
+        argv = [sys.executable, "-m", "cove.machine.supervise"]
+        arguments = [str(paths.root), str(listener.fileno()), str(lock)]
+        detach(
+            Command((*argv, *arguments), {"PYTHONUNBUFFERED": "1"}),
+            log=paths.supervisor_log,
+            pass_fds=[listener.fileno(), lock],
+        )
+    finally:
+        listener.close()
+
+
+def _follow(paths: MachinePaths, report: Report) -> None:
+    """Report the supervisor's events until the machine runs.
+
+    Raises:
+        MachineError: it failed, or its supervisor ended without a word.
+    """
+    client = SupervisorClient(paths.supervisor_socket, paths.name)
+    for event in client.events(deadline=STAGE_DEADLINE):
+        match event["event"]:
+            case "stage-begun":
+                report(StageBegun(event["name"], event["label"]))
+            case "stage-ended":
+                report(StageEnded(event["name"], event["seconds"], event["ok"]))
+            case "running":
+                return
+            case "failed":
+                raise error_from(event["error"])
+            case _:
+                pass  # a newer supervisor may have more to say
+    raise MachineError(f"the supervisor of {paths.name} ended without a word", log=paths.supervisor_log)
+
+
+def _abandon(machine: Machine) -> None:
+    """End a start that the user does not want to wait for."""
+    supervisor = machine.record.processes.get("supervisor")
+    try:
+        client = SupervisorClient(machine.paths.supervisor_socket, machine.name)
+        client.call("POST", "/v1/stop", {"deadline": 0}, deadline=ABANDON_DEADLINE)
+    except MachineError:
+        if supervisor is not None:
+            supervisor.signal_group(signal.SIGKILL)  # its children end with it
+    if supervisor is not None:
+        supervisor.wait_gone(ABANDON_DEADLINE)
+
+
+def clear_dead(paths: MachinePaths) -> None:
+    """Clear what a machine left whose supervisor is dead."""
+    try:
+        # a process that is just being started may hold a copy of the dead one's lock for a moment
+        with locked(paths.lock, waiting_for=f"starting {paths.name}", deadline=_CLEAR_DEADLINE):
+            clear_leftovers(paths)
+    except DeadlineError:
+        return  # someone starts it right now, and clears it first
