@@ -13,7 +13,6 @@ from cove.debian.archive import Archive
 from cove.image import busybox
 from cove.image.initrd import Node, cpio, guest_nodes
 from cove.image.kernel import needed_modules, read_modules, take_kernel
-from cove.image.recipe import Kernel
 from cove.image.spool import unpack_all
 from tests.integration.world import Home
 
@@ -101,12 +100,11 @@ class GuestMaker:
     def make(self, package: str, name: str, modules: tuple[str, ...], init: bytes = INIT) -> GuestFiles:
         """Make kernel and initramfs of a kernel package."""
         archive = self.archive()
-        kernel = Kernel(package=package)
         lock = archive.resolve((package, busybox.PACKAGE))
         debs = archive.fetch(lock)
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             unpacked = unpack_all({one.name: debs[one.name] for one in lock.packages}, Path(scratch))
-            parts = take_kernel(kernel, [(one, unpacked[one.name]) for one in lock.packages])
+            parts = take_kernel(package, [(one, unpacked[one.name]) for one in lock.packages])
             known = read_modules(parts.release, parts.modules)
             program = next(one for one in unpacked[busybox.PACKAGE] if one.path == busybox.PATH)
             nodes = list(

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import os
+import filecmp
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from cove.sdk import Client
-from cove.toolbox.toolbox import Toolbox
 from tests.integration.world import COVE, Home, Machine
 
 ROOT = Path(__file__).parents[2]
@@ -53,9 +51,7 @@ def test_a_root_on_a_disk_boots(shared: Home, tmp_path: Path, kind: str) -> None
     assert b"the init speaks" in done.stdout
 
 
-def test_the_guest_of_machines_is_what_the_builder_builds(
-    uml: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_guest_of_machines_is_what_the_builder_builds(uml: Machine, tmp_path: Path) -> None:
     images = ROOT / "src/cove/images"
     argv = [COVE, "build", "--no-sbom", "-f", "kernel+erofs", "--dir", tmp_path, "--name", "g"]
     subprocess.run(
@@ -64,28 +60,5 @@ def test_the_guest_of_machines_is_what_the_builder_builds(
     )  # fmt: skip
     assert uml.home.cache is not None
     own = uml.home.cache / "images" / str(uml.inspect()["image"])
-    assert (tmp_path / "g-stage.img").read_bytes() == (own / "initrd.img").read_bytes()
-    for name, value in uml.home.environment.items():
-        monkeypatch.setenv(name, value)
-    toolbox = Client().workshop().toolbox("image")
-    built = listing(toolbox, tmp_path / "g-erofs.img", tmp_path / "built")
-    built.pop("boot")
-    assert built == listing(toolbox, own / "root.erofs", tmp_path / "own")
-
-
-def listing(toolbox: Toolbox, image: Path, into: Path) -> dict[str, tuple[int, int, int, bytes]]:
-    """What is in an erofs image: mode, owner and contents by path."""
-    fsck = toolbox.command("fsck.erofs").with_args(f"--extract={into}", str(image))
-    subprocess.run(fsck.argv, env={**os.environ, **fsck.env}, check=True, capture_output=True, timeout=120)
-    found = {}
-    for folder, names, files in os.walk(into):
-        for name in (*names, *files):
-            path = Path(folder, name)
-            info = path.lstat()
-            data = b""
-            if path.is_symlink():
-                data = str(path.readlink()).encode()
-            elif path.is_file():
-                data = path.read_bytes()
-            found[str(path.relative_to(into))] = (info.st_mode, info.st_uid, info.st_gid, data)
-    return found
+    for built, kept in (("stage.img", "initrd.img"), ("erofs.img", "root.erofs"), ("cmdline", "cmdline")):
+        assert filecmp.cmp(tmp_path / f"g-{built}", own / kept, shallow=False), kept

@@ -151,6 +151,16 @@ def test_the_cache_is_measured_and_pruned(client: Client) -> None:
     assert client.store.exists("dev")
 
 
+def test_images_of_users_guests_are_kept_for_machines_alone(client: Client) -> None:
+    images = client.home.images
+    for name in ("now", "before"):
+        (images / name).mkdir(parents=True)
+        (images / f"request-{name}.json").write_text(f'{{"id": "{name}", "custom": true}}')
+    client.store.set_image(client.store.create(SPEC), "now")
+    client.prune_cache()
+    assert sorted(path.name for path in images.iterdir()) == ["now", "request-now.json"]
+
+
 def test_nothing_is_pruned_away_under_a_machine_that_runs(client: Client) -> None:
     running(client)
     with pytest.raises(ConflictError, match="dev needs the cache"):

@@ -90,6 +90,12 @@ REGISTRY_MIRROR = click.option(
 @IDLE_SUSPEND
 @INSECURE_REGISTRY
 @REGISTRY_MIRROR
+@click.option(
+    "--image",
+    multiple=True,
+    metavar="YML",
+    help="LinuxKit YAML of a guest of its own, with Cove's agent; repeatable, the files are merged.",
+)
 @click.option("--start", "start_it", is_flag=True, help="Start it at once.")
 @JSON
 @click.pass_obj
@@ -110,6 +116,7 @@ def create(
     idle_suspend: int | None,
     insecure_registries: tuple[str, ...],
     registry_mirrors: tuple[str, ...],
+    image: tuple[str, ...],
     start_it: bool,
     as_json: bool,
 ) -> None:
@@ -130,6 +137,7 @@ def create(
         idle_suspend=idle_suspend or 0,
         insecure_registries=insecure_registries,
         registry_mirrors=registry_mirrors,
+        image=image,
     )
     if start_it:
         machine.start()

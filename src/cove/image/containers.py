@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cove.debian.archive import Archive
 from cove.debian.lock import Lock
@@ -22,7 +23,7 @@ from cove.image.debian_stage import SECOND_STAGE, debian_tree, packages_for
 from cove.image.docker_archive import write_docker_archive
 from cove.image.entries import directory, file, symlink
 from cove.image.guest_image import BUILDER_VERSION
-from cove.image.spool import sweep, unpack_all, write_tar
+from cove.image.spool import Written, sweep, unpack_all, write_tar
 from cove.image.tree import Tree
 from cove.system.files import locked, storage_errors
 
@@ -31,6 +32,8 @@ PREFIX = "cove.internal/"
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+_BUSYBOX = f"{PREFIX}busybox:latest"
+_DEBIAN = f"{PREFIX}debian-stage1:latest"
 _PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"  # noqa: S105
 _GROUP = "root:x:0:\nnogroup:x:65534:\n"
 _HOME_FOLDERS = {"dev": 0o755, "etc": 0o755, "home": 0o755, "proc": 0o555, "root": 0o700, "run": 0o755,
@@ -64,6 +67,7 @@ class Builtin:
         loads: the reference in the archive that :attr:`build` makes; load it with ``docker load``.
         build: makes the archive in a folder unless it is there, and returns its path; blocks.
         second_stage: None when the loaded image is the image.
+        request: changes whenever Cove's own part of the image does.
     """
 
     name: str
@@ -71,18 +75,12 @@ class Builtin:
     loads: str
     build: Callable[[Archive, Path, Report], Path]
     second_stage: SecondStage | None = None
+    request: str = BUILDER_VERSION
 
     @property
     def reference(self) -> str:
         """The name that users say, with its tag."""
         return f"{PREFIX}{self.name}:latest"
-
-
-def find_builtin(reference: str) -> Builtin | None:
-    """The built-in image that ``reference`` names: ``cove.internal/NAME`` with no tag or ``:latest``."""
-    return (
-        BUILTINS.get(reference.removeprefix(PREFIX).removesuffix(":latest")) if PREFIX in reference else None
-    )
 
 
 def build_busybox(archive: Archive, into: Path, report: Report) -> Path:
@@ -111,14 +109,15 @@ def build_busybox(archive: Archive, into: Path, report: Report) -> Path:
         entries = unpack_all(archive.fetch(lock), scratch)[busybox.PACKAGE]
         return busybox_tree(next(entry for entry in entries if entry.path == busybox.PATH).read())
 
-    job = _Job(
-        builtin=BUILTINS["busybox"],
+    job = Job(
+        name="busybox",
+        loads=_BUSYBOX,
         lock=lock,
         architecture=archive.architecture,
-        compose=compose,
-        command="sh",
+        layer=tree_layer(compose),
+        config={"Cmd": ["sh"], "Env": [PATH]},
     )
-    return _make(job, into, report)
+    return make_archive(job, into, report)
 
 
 def busybox_tree(program: bytes) -> Tree:
@@ -147,73 +146,102 @@ def stage_debian(archive: Archive, into: Path, report: Report) -> Path:
     def compose(scratch: Path) -> Tree:
         return debian_tree(archive.fetch(lock), scratch, mirror=mirror, architecture=archive.architecture)
 
-    job = _Job(
-        builtin=BUILTINS["debian"],
+    job = Job(
+        name="debian",
+        loads=_DEBIAN,
         lock=lock,
         architecture=archive.architecture,
-        compose=compose,
-        command="bash",
+        layer=tree_layer(compose),
+        config={"Cmd": ["bash"], "Env": [PATH]},
         extra=f"{mirror.main} {mirror.security}",
     )
-    return _make(job, into, report)
+    return make_archive(job, into, report)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
-    builtin: Builtin
+class Job:
+    """An archive that is to be made.
+
+    Args:
+        name: what its file is called.
+        loads: the image's reference in it.
+        lock: the packages that it is made of.
+        architecture: Debian's name of it.
+        layer: writes the tar of the only layer; its first argument is a scratch folder.
+        config: the image's ``config`` object.
+        extra: what decides the contents besides the lock.
+    """
+
+    name: str
+    loads: str
     lock: Lock
     architecture: str
-    compose: Callable[[Path], Tree]  # makes the root, with contents in the scratch folder given
-    command: str
-    extra: str = ""  # what decides the contents besides the lock
+    layer: Callable[[Path, Path], Written]
+    config: Mapping[str, Any]
+    extra: str = ""
 
     @property
     def file_name(self) -> str:
-        key = f"{BUILDER_VERSION} {self.builtin.loads} {self.extra}\n{self.lock.digest}"
-        return f"{self.builtin.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"
+        """Another one for other contents."""
+        key = f"{BUILDER_VERSION} {self.loads} {self.extra}\n{self.lock.digest}"
+        return f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"
 
 
-def _make(job: _Job, into: Path, report: Report) -> Path:
+def tree_layer(compose: Callable[[Path], Tree]) -> Callable[[Path, Path], Written]:
+    """A layer of what ``compose`` makes, with contents in the scratch folder that it is given."""
+
+    def write(scratch: Path, into: Path) -> Written:
+        return write_tar(compose(scratch).sorted(), into)
+
+    return write
+
+
+def make_archive(job: Job, into: Path, report: Report) -> Path:
+    """Make an archive in the folder ``into`` unless it is there, and return its path.
+
+    Raises:
+        StorageError: the disk is full.
+        CoveError: what the layer's writer raises.
+
+    After an error nothing was made.
+    """
     path = into / job.file_name
     if path.exists():
         return path
-    with (
-        storage_errors(f"making {job.builtin.reference}"),
-        locked(into / ".lock", waiting_for="making a built-in image"),
-    ):
+    what = f"{PREFIX}{job.name}"
+    with storage_errors(f"making {what}"), locked(into / ".lock", waiting_for="making a built-in image"):
         sweep(into)
         with (
-            stage(report, f"image-{job.builtin.name}", f"Making {job.builtin.reference}"),
-            tempfile.TemporaryDirectory(dir=into, prefix=f".{job.builtin.name}.") as name,
+            stage(report, f"image-{job.name}", f"Making {what}"),
+            tempfile.TemporaryDirectory(dir=into, prefix=f".{job.name}.") as name,
         ):
             scratch = Path(name)
             layer = scratch / "layer.tar"
-            written = write_tar(job.compose(scratch).sorted(), layer)
+            written = job.layer(scratch, layer)
             made = scratch / "image.tar"
-            config = {"Cmd": [job.command], "Env": [PATH]}
             write_docker_archive(
                 layer,
                 written,
                 made,
-                reference=job.builtin.loads,
+                reference=job.loads,
                 architecture=job.architecture,
-                config=config,
+                config=job.config,
             )
             made.replace(path)
     return path
 
 
-BUILTINS: Mapping[str, Builtin] = {
+GENERAL: Mapping[str, Builtin] = {
     "busybox": Builtin(
         name="busybox",
         summary="Debian's static busybox, a shell and the usual commands in 2 MB",
-        loads=f"{PREFIX}busybox:latest",
+        loads=_BUSYBOX,
         build=build_busybox,
     ),
     "debian": Builtin(
         name="debian",
         summary="Debian 13 (trixie), minimal, with apt",
-        loads=f"{PREFIX}debian-stage1:latest",
+        loads=_DEBIAN,
         build=stage_debian,
         second_stage=SecondStage(
             command=("/bin/sh", "-ec", SECOND_STAGE),
@@ -223,4 +251,4 @@ BUILTINS: Mapping[str, Builtin] = {
         ),
     ),
 }
-"""Every built-in image by its name."""
+"""The images for any container, by name."""

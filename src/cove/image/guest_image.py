@@ -12,7 +12,7 @@ from typing import Any
 from cove.errors import NotFoundError
 from cove.system.files import read_json
 
-BUILDER_VERSION = "1"
+BUILDER_VERSION = "2"
 """Changes whenever the same input would make another image."""
 
 KERNEL = "kernel"
@@ -48,7 +48,7 @@ class GuestImage:
         kernel: the kernel, None when it comes from elsewhere (User-Mode Linux: from the toolbox).
         initrd: the initramfs.
         root: the root file system.
-        cmdline: the recipe's part of the kernel's command line.
+        cmdline: the YAML's part of the kernel's command line.
         kernel_release: what ``uname -r`` will say.
         kernel_path: the kernel's path in its package.
         kernel_sha256: digest of the kernel itself.

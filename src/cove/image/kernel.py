@@ -15,7 +15,6 @@ from cove.debian.lock import Lock, LockedPackage
 from cove.errors import UsageError
 from cove.image.entries import Entry, EntryKind, file
 from cove.image.modules import Module, ModuleSet, is_module, read_module, unpack_module
-from cove.image.recipe import Kernel
 
 UML_PACKAGE = "user-mode-linux"
 """The kernel that is a program; it has its own places for itself and for its modules."""
@@ -46,13 +45,13 @@ class KernelParts:
     modules: Sequence[Entry]
 
 
-def kernel_packages(lock: Lock, kernel: Kernel) -> list[LockedPackage]:
-    """The kernel's package and, for a meta package, the real one behind it; from a lock of all it depends on.
+def kernel_packages(lock: Lock, kernel: str) -> list[LockedPackage]:
+    """The package ``kernel`` and, if it is a meta package, the real one behind it; from a lock of all it depends on.
 
     Its other dependencies serve to install it (initramfs-tools, linux-base) and have no place in an image.
     """
-    stem = kernel.package.split("-")[0] + "-image-"
-    return [p for p in lock.packages if p.name == kernel.package or p.name.startswith(stem)]
+    stem = kernel.split("-", maxsplit=1)[0] + "-image-"
+    return [p for p in lock.packages if p.name == kernel or p.name.startswith(stem)]
 
 
 def extract_kernel(archive: Archive, package: str) -> bytes:
@@ -62,7 +61,7 @@ def extract_kernel(archive: Archive, package: str) -> bytes:
         UsageError: the package holds no kernel.
         CoveError: it cannot be had.
     """
-    behind = Lock.of(kernel_packages(archive.resolve([package]), Kernel(package=package)))
+    behind = Lock.of(kernel_packages(archive.resolve([package]), package))
     for deb in archive.fetch(behind).values():
         for member, contents in Deb(deb).members():
             if contents is not None and _USUAL[0].fullmatch(member.name):
@@ -70,19 +69,22 @@ def extract_kernel(archive: Archive, package: str) -> bytes:
     raise UsageError(f"{package} holds no kernel")
 
 
-def take_kernel(kernel: Kernel, packages: Iterable[tuple[LockedPackage, Sequence[Entry]]]) -> KernelParts:
+def take_kernel(
+    kernel: str, packages: Iterable[tuple[LockedPackage, Sequence[Entry]]], *, binary: str = ""
+) -> KernelParts:
     """Find the kernel in its unpacked packages.
 
     Args:
-        kernel: what the recipe says.
+        kernel: the package that was asked for.
         packages: locked packages, each with its entries.
+        binary: the kernel's path in the package; by default the place where Debian puts it.
 
     Raises:
         UsageError: none of them holds a kernel, or not exactly one.
     """
-    binary_place, modules_place = _PLACES.get(kernel.package, _USUAL)
-    if kernel.binary:
-        binary_place = re.compile(re.escape(kernel.binary.strip("/")))
+    binary_place, modules_place = _PLACES.get(kernel, _USUAL)
+    if binary:
+        binary_place = re.compile(re.escape(binary.strip("/")))
     packages = list(packages)
     found = [
         (package, entry)
@@ -92,23 +94,21 @@ def take_kernel(kernel: Kernel, packages: Iterable[tuple[LockedPackage, Sequence
     ]
     if len(found) != 1:
         raise UsageError(
-            f"{kernel.package} holds {len(found) or 'no'} kernel{'s' if len(found) > 1 else ''}",
+            f"{kernel} holds {len(found) or 'no'} kernel{'s' if len(found) > 1 else ''}",
             details="\n".join(f"{p.name} {p.version}" for p, _ in packages),
             hint="Set kernel.binary to the kernel's path in the package.",
         )
-    package, binary = found[0]
+    package, program = found[0]
     moved = [_moved(entry, modules_place) for _, entries in packages for entry in entries]
     modules = [entry for entry in moved if entry is not None]
     releases = sorted({entry.path.split("/")[3] for entry in modules})
     if len(releases) != 1:
-        raise UsageError(
-            f"{kernel.package} has modules for {len(releases)} kernels", details=" ".join(releases)
-        )
+        raise UsageError(f"{kernel} has modules for {len(releases)} kernels", details=" ".join(releases))
     return KernelParts(
         package=package,
         release=releases[0],
-        binary=binary,
-        sha256=hashlib.sha256(binary.read()).hexdigest(),
+        binary=program,
+        sha256=hashlib.sha256(program.read()).hexdigest(),
         modules=modules,
     )
 
@@ -119,7 +119,7 @@ def _moved(entry: Entry, place: re.Pattern[str]) -> Entry | None:
         return None
     below = match[2]
     if below is not None and "/" not in below and below.startswith("modules.") and below not in _KEPT_LISTS:
-        return None  # depmod's lists are made anew, for what is left after the recipe dropped some
+        return None  # depmod's lists are made anew, for what is left after some were dropped
     return replace(entry, path="usr/lib/modules/" + "/".join(filter(None, match.groups())))
 
 

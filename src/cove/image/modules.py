@@ -126,7 +126,7 @@ class ModuleSet:
         if missing:
             raise NotFoundError(
                 f"this kernel has no module {', '.join(missing)}",
-                hint="Correct kernel.modules in the recipe.",
+                hint="Correct kernel.modules.",
             )
         order: dict[str, Module] = {}
         for name in names:

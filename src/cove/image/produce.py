@@ -114,11 +114,11 @@ def produce(
     debs = archive().fetch(prepared.packages.all) if archive and prepared.packages else {}
     if order.output == STDOUT:
         with tempfile.TemporaryDirectory(prefix=_SCRATCH) as name:
-            _ready(prepared, debs, Path(name)).stream(order, sys.stdout.buffer)
+            make_ready(prepared, debs, Path(name)).stream(order, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         return []
     with _scratch(order) as scratch, stage(report, "build", "Building the image"):
-        ready = _ready(prepared, debs, scratch)
+        ready = make_ready(prepared, debs, scratch)
         made = (
             _streamed(ready, order, scratch) if order.formats[0].streamed else _formats(ready, order, scratch)
         )
@@ -128,22 +128,29 @@ def produce(
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """An image of which everything is there."""
+class Ready:
+    """An image of which everything is there.
+
+    Args:
+        prepared: the configuration with its images.
+        unpacked: its packages; None if there are none.
+        components: what it is made of; filled while it is written, if a bill of materials or its origin is wanted.
+    """
 
     prepared: Prepared
     unpacked: Unpacked | None
-    components: list[Component] = field(default_factory=list)  # what it is made of, once it was written
+    components: list[Component] = field(default_factory=list)
 
     def stream(self, order: Order, out: BinaryIO) -> None:
         """Write the image as a tar."""
         self.assemble(TarSink(out), order, docker=order.formats[0].name == "docker")
 
     def assemble(self, sink: Sink, order: Order, *, docker: bool = False) -> None:
-        """Write the image's files."""
+        """Write the image's files into ``sink``, and end it."""
 
         def more(sink: Sink, databases: Sequence[Seen]) -> None:
-            self.components[:] = all_components(self.prepared, self.unpacked, databases)
+            if order.sbom or order.provenance:
+                self.components[:] = all_components(self.prepared, self.unpacked, databases)
             if docker:
                 add_dockerfile(sink)
             if order.sbom:
@@ -161,9 +168,21 @@ class _Ready:
         )
 
 
-def _ready(prepared: Prepared, debs: Mapping[str, Path], scratch: Path) -> _Ready:
+def make_ready(prepared: Prepared, debs: Mapping[str, Path], scratch: Path) -> Ready:
+    """Unpack what an image is made of.
+
+    Args:
+        prepared: the configuration with its images.
+        debs: its packages' files.
+        scratch: a folder that is there as long as the result is used.
+
+    Raises:
+        ArchiveError: a package is damaged, or two cannot be in one root.
+        UsageError: the kernel's package holds none.
+        StorageError: the disk is full.
+    """
     packages = prepared.packages
-    return _Ready(prepared, unpack_packages(packages, debs, scratch) if packages else None)
+    return Ready(prepared, unpack_packages(packages, debs, scratch) if packages else None)
 
 
 @contextmanager
@@ -186,7 +205,7 @@ def _move(path: Path, target: Path) -> Path:
     return target
 
 
-def _streamed(ready: _Ready, order: Order, scratch: Path) -> list[tuple[Path, Path]]:
+def _streamed(ready: Ready, order: Order, scratch: Path) -> list[tuple[Path, Path]]:
     path = scratch / "stream"
     with path.open("wb") as out:
         ready.stream(order, out)
@@ -194,16 +213,29 @@ def _streamed(ready: _Ready, order: Order, scratch: Path) -> list[tuple[Path, Pa
     return [(path, target)]
 
 
-def _formats(ready: _Ready, order: Order, scratch: Path) -> list[tuple[Path, Path]]:
+def _formats(ready: Ready, order: Order, scratch: Path) -> list[tuple[Path, Path]]:
     needs = {one.needs for one in order.formats}
-    parts = collect(scratch, needs, lambda sink: ready.assemble(sink, order))
-    if ready.unpacked is not None and ready.unpacked.kernel is not None and Needs.ROOT in needs:
-        with parts.stage.open("wb") as out:
-            out.writelines(first_stage(ready.unpacked, _stage_init(order)))
+    parts = make_parts(ready, order, scratch, needs)
     made: dict[str, Path] = {}
     for one in order.formats:
         made |= {suffix: path for path, suffix in _make(one, parts, order)}
     return [(path, order.folder / (order.name + suffix)) for suffix, path in made.items()]
+
+
+def make_parts(ready: Ready, order: Order, scratch: Path, needs: set[Needs]) -> Parts:
+    """Write the parts of an image that formats are made of.
+
+    Args:
+        ready: the image.
+        order: how it is built.
+        scratch: a folder.
+        needs: which parts.
+    """
+    parts = collect(scratch, needs, lambda sink: ready.assemble(sink, order))
+    if ready.unpacked is not None and ready.unpacked.kernel is not None and Needs.ROOT in needs:
+        with parts.stage.open("wb") as out:
+            out.writelines(first_stage(ready.unpacked, _stage_init(order)))
+    return parts
 
 
 def _make(one: Format, parts: Parts, order: Order) -> Made:
@@ -249,9 +281,7 @@ def _stage_init(order: Order) -> bytes:
         ) from error
 
 
-def _state(
-    ready: _Ready, order: Order, made: Sequence[tuple[Path, Path]], scratch: Path
-) -> tuple[Path, Path]:
+def _state(ready: Ready, order: Order, made: Sequence[tuple[Path, Path]], scratch: Path) -> tuple[Path, Path]:
     """The statement of where the image comes from, and its place."""
     path = scratch / "provenance"
     parameters = {

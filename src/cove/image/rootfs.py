@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compose a root: packages, what their scripts would have made, kernel modules and the recipe's files."""
+"""Compose a root: packages, what their scripts would have made, and which files a ``source`` names."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from cove.errors import UsageError
 from cove.image.busybox import PATH as BUSYBOX
 from cove.image.busybox import applets
-from cove.image.entries import Entry, EntryKind, Piece, directory, file, symlink
-from cove.image.recipe import FileEntry, Kind
+from cove.image.entries import Entry, directory, file, symlink
 from cove.image.tree import Tree
 
 LOCK_IN_IMAGE = "usr/share/cove/lock.json"
@@ -89,48 +87,6 @@ def add_applets(tree: Tree) -> None:
             tree.add(symlink(f"usr/bin/{name}", "busybox"))
 
 
-def add_files(tree: Tree, files: Sequence[FileEntry], sources: Path) -> None:
-    """Put the recipe's files over what is there, in their order.
-
-    Args:
-        tree: is changed.
-        files: the recipe's ``files``.
-        sources: the folder below which each ``source`` lies.
-
-    Raises:
-        UsageError: a source is missing.
-        ArchiveError: a file where a folder with something in it stands.
-    """
-    for wanted in files:
-        parents = directory("")
-        for entry in entries_of(wanted, sources):
-            if entry.path == wanted.path:
-                # as LinuxKit: missing parents are like the entry, with x wherever r or w or x is set
-                mode = 0o755 if entry.kind is EntryKind.SYMLINK else _with_x(entry.mode & 0o777)
-                parents = replace(directory("", mode), uid=wanted.uid, gid=wanted.gid)
-            tree.add(entry, parents=parents)
-
-
-def entries_of(wanted: FileEntry, sources: Path) -> list[Entry]:
-    """What one entry of ``files`` puts into the image; more than one entry when its source is a folder."""
-    common = replace(
-        Entry(path=wanted.path, kind=EntryKind.FILE, mode=0o600, origin=wanted.where),
-        uid=wanted.uid,
-        gid=wanted.gid,
-    )
-    match wanted.kind:
-        case Kind.DIRECTORY:
-            mode = 0o700 if wanted.mode is None else wanted.mode
-            return [replace(common, kind=EntryKind.DIRECTORY, mode=mode)]
-        case Kind.SYMLINK:
-            return [replace(common, kind=EntryKind.SYMLINK, mode=0o777, target=wanted.value)]
-        case Kind.CONTENTS:
-            mode = 0o600 if wanted.mode is None else wanted.mode
-            return [replace(common, mode=mode, contents=wanted.value.encode())]
-        case Kind.SOURCE:
-            return _from_source(wanted, common, sources)
-
-
 def source_files(value: str, sources: Path) -> list[tuple[str, Path]]:
     """The files that a ``source`` names.
 
@@ -154,36 +110,3 @@ def source_files(value: str, sources: Path) -> list[tuple[str, Path]]:
         names[:] = [name for name in names if name != "__pycache__"]
         below.extend(Path(folder, name) for name in (*names, *files) if not name.endswith(".pyc"))
     return [("" if path == top else path.relative_to(top).as_posix(), path) for path in sorted(below)]
-
-
-def _from_source(wanted: FileEntry, common: Entry, sources: Path) -> list[Entry]:
-    found = source_files(wanted.value, sources)
-    if not found and not wanted.optional:
-        raise UsageError(
-            f"{wanted.where}: the source {wanted.value!r} does not exist", details=str(sources / wanted.value)
-        )
-    if found and found[0][1].is_file():
-        mode = 0o600 if wanted.mode is None else wanted.mode
-        return [replace(common, mode=mode, contents=_piece(found[0][1]))]
-    return [
-        _from_disk(path, replace(common, path=f"{wanted.path}/{below}".rstrip("/")), wanted.mode)
-        for below, path in found
-    ]
-
-
-def _from_disk(path: Path, common: Entry, mode: int | None) -> Entry:
-    if path.is_symlink():
-        return replace(common, kind=EntryKind.SYMLINK, mode=0o777, target=str(path.readlink()))
-    if path.is_dir():
-        return replace(common, kind=EntryKind.DIRECTORY, mode=0o755 if mode is None else _with_x(mode))
-    # of the host's mode only what git keeps, so that neither umask nor user shows in the image
-    own = 0o755 if path.stat().st_mode & 0o100 else 0o644
-    return replace(common, mode=own if mode is None else mode, contents=_piece(path))
-
-
-def _piece(path: Path) -> Piece:
-    return Piece(file=path, offset=0, size=path.stat().st_size)
-
-
-def _with_x(mode: int) -> int:
-    return mode | sum(0o1 << shift for shift in (0, 3, 6) if mode >> shift & 0o7)

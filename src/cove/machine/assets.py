@@ -21,6 +21,7 @@ from cove.toolbox.toolbox import Toolbox, ensure
 
 if TYPE_CHECKING:
     from cove.debian.archive import Archive
+    from cove.image.build import GuestFiles
 
 PACKAGE = Path(__file__).parent.parent
 RECIPES = PACKAGE / "images"
@@ -124,20 +125,45 @@ class Workshop:
         return path
 
     def guest(self, spec: MachineSpec, *, refresh: bool = False) -> GuestImage:
-        """The guest image for a machine, built if need be; ``refresh`` looks for newer packages first."""
-        recipes = [RECIPES / name for name in recipe_names(spec)]
-        request = request_key(recipes, SOURCES, DEBIAN_NAMES[spec.architecture])
-        found = find_guest(self.home.images, request)
-        if found is not None and not refresh:
-            return found
-        from cove.image.build import build_guest
+        """The guest image for a machine, built if need be; ``refresh`` looks for newer packages first.
 
-        mkfs = self.toolbox("image").command("mkfs.erofs")
+        Raises:
+            UsageError, NotFoundError: the machine's own YAML is wrong or gone, or makes no guest of a machine.
+            CoveError: packages or images cannot be had.
+        """
+        architecture = DEBIAN_NAMES[spec.architecture]
+        if spec.image:
+            from cove.image.build import request_of
+
+            request = request_of(guest_files(spec), architecture)
+        else:
+            request = request_key([RECIPES / name for name in recipe_names(spec)], SOURCES, architecture)
+        found = None if refresh else find_guest(self.home.images, request)
+        return found or self._build(spec, request)
+
+    def _build(self, spec: MachineSpec, request: str) -> GuestImage:
+        from cove.image.build import build_guest
+        from cove.machine.boot_tools import BootTools
+        from cove.machine.building import image_sources
+
         return build_guest(
-            recipes=recipes,
-            sources=SOURCES,
+            guest=guest_files(spec),
+            request=request,
+            sources=image_sources(self.home, self.report, (), self.archive, offline=self.offline),
             archive=self.archive(spec.architecture),
-            mkfs_erofs=mkfs,
+            tools=BootTools(self.toolbox),
             images=self.home.images,
             report=self.report,
         )
+
+
+def guest_files(spec: MachineSpec) -> GuestFiles:
+    """The YAML of a machine's guest: the user's own, or Cove's."""
+    from cove.image.build import GuestFiles
+
+    names = recipe_names(spec)
+    if not spec.image:
+        return GuestFiles(files=tuple(RECIPES / name for name in names), base=SOURCES, own=SOURCES)
+    files = tuple(map(Path, spec.image))
+    kernel = tuple(RECIPES / name for name in names[1:])
+    return GuestFiles(files=files, base=files[0].parent, kernel=kernel, own=SOURCES, custom=True)

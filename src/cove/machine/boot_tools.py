@@ -3,26 +3,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from cove.errors import ToolError
-from cove.machine.assets import Workshop
 from cove.system.process import Command
+from cove.toolbox.toolbox import Toolbox
 
 
 class BootTools:
     """Programs and files of the toolbox, had when they are needed; see :class:`cove.image.formats.disks.Tools`.
 
     Args:
-        workshop: where they come from.
+        toolbox: gives the programs of a group.
     """
 
-    def __init__(self, workshop: Workshop) -> None:
-        self._workshop = workshop
+    def __init__(self, toolbox: Callable[[str], Toolbox]) -> None:
+        self._toolbox = toolbox
 
     def command(self, group: str, name: str) -> Command:
         """A program of a group."""
-        return self._workshop.toolbox(group).command(name)
+        return self._toolbox(group).command(name)
 
     def file(self, group: str, path: str) -> Path:
         """A file of a group's packages; with ``COVE_TOOLS=system`` the host's own, where Debian has it.
@@ -30,7 +31,7 @@ class BootTools:
         Raises:
             ToolError: the host does not have it there.
         """
-        toolbox = self._workshop.toolbox(group)
+        toolbox = self._toolbox(group)
         if toolbox.root is not None:
             return toolbox.path(path)
         own = Path("/", path)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where ``cove build`` takes images from: layouts that were named, the content store, registries."""
+"""Where ``cove build`` takes images from: layouts that were named, Cove's own, the content store, registries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cove.errors import CoveError, NotFoundError
 from cove.events import Report
@@ -12,11 +13,22 @@ from cove.image.oci.layout import Layout
 from cove.image.oci.model import ImageSource, Platform, Root
 from cove.image.oci.reference import Reference
 from cove.image.oci.store import ContentStore
+from cove.machine.builtin_archives import BuiltinImages
+from cove.spec.machine import Architecture
 from cove.system.paths import Home
+
+if TYPE_CHECKING:
+    from cove.debian.archive import Archive
 
 
 def image_sources(
-    home: Home, report: Report, layouts: Sequence[Path], *, pull: bool = False, offline: bool = False
+    home: Home,
+    report: Report,
+    layouts: Sequence[Path],
+    archive: Callable[[Architecture], Archive],
+    *,
+    pull: bool = False,
+    offline: bool = False,
 ) -> list[ImageSource]:
     """The places, in the order in which they are asked.
 
@@ -24,13 +36,14 @@ def image_sources(
         home: where the content store and the settings lie.
         report: told of pulls.
         layouts: OCI layouts, folders or tars.
+        archive: gives Debian's archive for an architecture: what built-in images are made of.
         pull: ask registries even for what is in the store.
         offline: whether fetching is forbidden.
 
     Raises:
         NotFoundError, ArchiveError: a layout is not there, or is none.
     """
-    sources: list[ImageSource] = [Layout(path) for path in layouts]
+    sources: list[ImageSource] = [*map(Layout, layouts), BuiltinImages(home, archive, report)]
     if not pull:
         sources.append(ContentStore(home.content))
     if not offline:

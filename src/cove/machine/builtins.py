@@ -12,9 +12,10 @@ from cove.errors import EngineError, UsageError
 from cove.events import Report, stage
 from cove.host.engine import Engine
 from cove.machine.assets import Workshop
+from cove.machine.builtin_archives import builtin_named, finished_archive
 from cove.machine.store import Machine
 from cove.spec.machine import DEBIAN_NAMES, Architecture, architecture_named
-from cove.system.files import locked, read_json, storage_errors, write_json
+from cove.system.files import storage_errors
 
 if TYPE_CHECKING:
     from cove.image.containers import Builtin, SecondStage
@@ -41,7 +42,7 @@ def ensure_builtins(
     wanted = None if platform is None else DEBIAN_NAMES[architecture]
     missing = [reference for reference in references if not engine.has_image(reference, wanted)]
     for reference in missing:
-        builtin = _builtin(reference)
+        builtin = builtin_named(reference)
         archive = _archive_of(builtin, machine, workshop, architecture)
         with stage(workshop.report, f"load-{builtin.name}", f"Loading {builtin.reference}"):
             _load(machine, archive)
@@ -59,30 +60,16 @@ def architecture_of(platform: str) -> Architecture:
         ) from error
 
 
-def _builtin(reference: str) -> Builtin:
-    from cove.image.containers import BUILTINS, find_builtin
-
-    builtin = find_builtin(reference)
-    if builtin is None:
-        known = "\n".join(f"{one.reference}: {one.summary}" for one in BUILTINS.values())
-        raise UsageError(f"there is no built-in image {reference}", details=known)
-    return builtin
-
-
 def _archive_of(builtin: Builtin, machine: Machine, workshop: Workshop, architecture: Architecture) -> Path:
     """The archive of the finished image; made by and in this machine if there is none yet."""
-    folder = workshop.home.containers
-    mark = "" if architecture == "x86_64" else f"-{DEBIAN_NAMES[architecture]}"
-    pointer = folder / f"{builtin.name}{mark}.json"
-    with locked(folder / f".{builtin.name}.lock", waiting_for=f"making {builtin.reference}", deadline=1800):
-        known = read_json(pointer)
-        if isinstance(known, dict) and (folder / str(known.get("archive"))).is_file():
-            return folder / str(known["archive"])
-        archive = builtin.build(workshop.archive(architecture), folder, workshop.report)
+
+    def make(into: Path) -> Path:
+        archive = builtin.build(workshop.archive(architecture), into, workshop.report)
         if builtin.second_stage is not None:
             archive = _finish(builtin, builtin.second_stage, archive, machine, workshop.report)
-        write_json(pointer, {"archive": archive.name})
         return archive
+
+    return finished_archive(builtin, workshop.home, architecture, make)
 
 
 def _finish(builtin: Builtin, second: SecondStage, first: Path, machine: Machine, report: Report) -> Path:

@@ -55,13 +55,19 @@ def prune(store: Store, *, everything: bool) -> int:
 
 
 def _unused_images(store: Store) -> list[Path]:
-    """Images that neither a machine started from last nor a pointer names."""
+    """Images that neither a machine started from last nor a pointer names; of users' own only the former counts."""
     images = store.home.images
     if not images.is_dir():
         return []
-    used = {machine.image for machine in store.all()}
+    machines = {machine.image for machine in store.all()}
+    used, stale = set(machines), []
     for pointer in images.glob("*.json"):
         data = read_json(pointer)
-        if isinstance(data, dict):
-            used.add(str(data.get("id")))
-    return [path for path in images.iterdir() if path.is_dir() and path.name not in used]
+        if not isinstance(data, dict):
+            continue
+        image = str(data.get("id"))
+        if data.get("custom") and image not in machines:
+            stale.append(pointer)  # its YAML is other by now, or nobody's
+        else:
+            used.add(image)
+    return [*stale, *(path for path in images.iterdir() if path.is_dir() and path.name not in used)]

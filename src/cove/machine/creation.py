@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cove.errors import ConflictError
 from cove.events import Note, stage
-from cove.machine.assets import Workshop
+from cove.machine.assets import Workshop, guest_files
 from cove.machine.contexts import publish
 from cove.machine.store import Machine, Store
 from cove.spec.choice import kvm_is_worth_trying
@@ -24,7 +24,8 @@ def create(store: Store, request: MachineRequest, workshop: Workshop) -> Machine
 
     Raises:
         ConflictError: there is a machine of this name.
-        UsageError, UnsupportedError: it cannot be made like this on this host.
+        UsageError, UnsupportedError: it cannot be made like this on this host, or its guest's YAML is wrong.
+        NotFoundError: its guest's YAML is not there.
     """
     if store.exists(request.name):
         raise ConflictError(
@@ -32,6 +33,8 @@ def create(store: Store, request: MachineRequest, workshop: Workshop) -> Machine
         )
     facts = facts_for(request, workshop)
     spec, reason = fill(request, facts)
+    if spec.image:
+        guest_files(spec).load()  # what is wrong with it is told now
     machine = store.create(spec)
     accel = f"/{spec.accel}" if spec.accel != "none" else ""
     workshop.report(Note(f"Created the machine {spec.name}: driver {spec.driver}{accel} ({reason})"))

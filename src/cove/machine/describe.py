@@ -43,6 +43,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         },
         "mount_type": spec.mount_type,
         "image": machine.image,
+        "image_files": list(spec.image),
         "docker_host": f"unix://{paths.docker_socket}",
         "folder": str(paths.root),
         "processes": {role: process.pid for role, process in record.processes.items()},

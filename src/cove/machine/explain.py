@@ -142,21 +142,27 @@ def _guest_layers(guest: GuestClient) -> Iterator[Layer]:
     packages = {package["name"]: package for package in lock["packages"]}
     for name, what, package, pid_from in _IN_GUEST:
         pid = pid_from if pid_from.isdigit() else guest.exec(["cat", pid_from]).stdout.decode().strip()
-        yield _guest_layer(guest, name, what, pid, packages[package])
+        yield _guest_layer(guest, name, what, pid, packages.get(package))
 
 
-def _guest_layer(guest: GuestClient, name: str, what: str, pid: str, package: Mapping[str, Any]) -> Layer:
+def _guest_layer(
+    guest: GuestClient, name: str, what: str, pid: str, package: Mapping[str, Any] | None
+) -> Layer:
     path = guest.exec(["readlink", f"/proc/{pid}/exe"]).stdout.decode().strip()
-    return {
+    # a guest of the user's own may have it from elsewhere than a package
+    version = {"version": package["version"]} if package is not None else {}
+    layer = {
         "layer": f"Guest: {name}",
         "what": what,
         "pid": f"{pid} (in the guest)",
-        "version": package["version"],
+        **version,
         "file": f"{path} (in the guest)",
         "sha256": guest.exec(["sha256sum", path]).stdout.decode().partition(" ")[0],
-        "package": f"{package['name']} {package['version']} from {package['suite']}",
-        "package sha256": package["sha256"],
     }
+    if package is not None:
+        layer["package"] = f"{package['name']} {package['version']} from {package['suite']}"
+        layer["package sha256"] = package["sha256"]
+    return layer
 
 
 def _container_layers(engine: Engine) -> Iterator[Layer]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from cove.errors import NotFoundError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from cove.debian.archive import Archive
     from cove.image.linuxkit.config import Config
     from cove.sdk.installation import Installation
 
@@ -93,6 +92,7 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
     from cove.image.sbom.spdx import CREATED
     from cove.machine.boot_tools import BootTools
     from cove.machine.building import image_sources
+    from cove.spec.machine import architecture_named
 
     formats = choose_formats(options.formats, output=options.output)
     if options.output and (options.name or options.folder):
@@ -100,6 +100,7 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
     if options.provenance and options.output == STDIN:
         raise UsageError("a statement of origin needs a file to lie beside", hint="Name one with -o.")
     texts = [(name, _read(name)) for name in files]
+    workshop = installation.workshop()
     order = Order(
         config=load_config(texts),
         platform=Platform(architecture=options.architecture or docker_architecture(platform.machine())),
@@ -116,24 +117,22 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
             Artifact(name=name, sha256=hashlib.sha256(text.encode()).hexdigest()) for name, text in texts
         ],
         size=options.size,
-        tools=BootTools(installation.workshop()),
+        tools=BootTools(workshop.toolbox),
     )
     sources = image_sources(
         installation.home,
         installation.report,
         options.images,
+        workshop.archive,
         pull=options.pull,
         offline=installation.offline,
     )
     return produce(
-        order, sources, installation.report, lambda: _archive(installation, order.platform.architecture)
+        order,
+        sources,
+        installation.report,
+        lambda: workshop.archive(architecture_named(order.platform.architecture)),
     )
-
-
-def _archive(installation: Installation, architecture: str) -> Archive:
-    from cove.spec.machine import architecture_named
-
-    return installation.workshop().archive(architecture_named(architecture))
 
 
 def default_name(file: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypedDict, Unpack, cast
 
 from cove.sdk.installation import Installation
@@ -49,12 +50,15 @@ class Wishes(Resources, total=False):
         mount_none: share only ``mounts``, not the home.
         insecure_registries: ``HOST``, ``HOST:PORT`` or networks that the engine asks by http, or https unchecked.
         registry_mirrors: addresses that the engine asks before Docker Hub.
+        image: LinuxKit YAML files of a guest of its own, merged in this order; it has to have Cove's agent. They are
+            read, and the image is built anew, whenever they have changed at a start.
     """
 
     mounts: Sequence[str]
     mount_none: bool
     insecure_registries: Sequence[str]
     registry_mirrors: Sequence[str]
+    image: Sequence[str | Path]
 
 
 def create_machine(installation: Installation, name: str = DEFAULT, **wishes: Unpack[Wishes]) -> None:
@@ -67,7 +71,8 @@ def create_machine(installation: Installation, name: str = DEFAULT, **wishes: Un
 
     Raises:
         ConflictError: there is a machine of this name.
-        UsageError, UnsupportedError: it cannot be made like this on this host.
+        UsageError, UnsupportedError: it cannot be made like this on this host, or its guest's YAML is wrong.
+        NotFoundError: its guest's YAML is not there.
     """
     from cove.machine.creation import create
     from cove.machine.shares import choose_shares
@@ -77,5 +82,8 @@ def create_machine(installation: Installation, name: str = DEFAULT, **wishes: Un
     registries = read_registries(wishes.pop("insecure_registries", ()), wishes.pop("registry_mirrors", ()))
     mounts, nothing = wishes.pop("mounts", ()), wishes.pop("mount_none", False)
     shares = choose_shares(mounts, nothing=nothing, home=installation.home, env=os.environ)
-    request = MachineRequest(name=name, shares=shares, registries=registries, **cast("Resources", wishes))
+    image = tuple(str(Path(path).absolute()) for path in wishes.pop("image", ()))
+    request = MachineRequest(
+        name=name, shares=shares, registries=registries, image=image, **cast("Resources", wishes)
+    )
     create(installation.store, request, installation.workshop())

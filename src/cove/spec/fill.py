@@ -56,6 +56,7 @@ def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
         binfmt=request.binfmt,
         mount_type=_mount_type(request, choice, facts),
         idle_suspend=request.idle_suspend,
+        image=request.image,
     )
     check(spec, facts)
     return spec, choice.reason

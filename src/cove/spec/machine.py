@@ -70,6 +70,7 @@ class MachineRequest:
         registries: how its engine treats some registries.
         mount_type: "auto", or how folders get into the guest.
         idle_suspend: minutes in which nothing happens until it is suspended; 0 for ever.
+        image: absolute paths of the YAML files of its own guest, merged in this order; none for Cove's.
     """
 
     name: str
@@ -85,6 +86,7 @@ class MachineRequest:
     registries: Registries = NO_REGISTRIES
     mount_type: str = "auto"
     idle_suspend: int = 0
+    image: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,7 @@ class MachineSpec:
         registries: how its engine treats some registries.
         mount_type: how folders get into the guest: "virtiofs", or "9p" which QEMU does itself.
         idle_suspend: minutes in which nothing happens until it is suspended; 0 for ever.
+        image: absolute paths of the YAML files of its own guest, merged in this order; none for Cove's.
     """
 
     name: str
@@ -120,6 +123,7 @@ class MachineSpec:
     registries: Registries = NO_REGISTRIES
     mount_type: MountType = "virtiofs"
     idle_suspend: int = 0
+    image: tuple[str, ...] = ()
 
     @property
     def share_daemons(self) -> bool:
@@ -128,7 +132,8 @@ class MachineSpec:
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
-        return {"version": SPEC_VERSION, **asdict(self), "shares": [asdict(share) for share in self.shares]}
+        shares = [asdict(share) for share in self.shares]
+        return {"version": SPEC_VERSION, **asdict(self), "shares": shares, "image": list(self.image)}
 
     @classmethod
     def from_dict(cls, data: object) -> MachineSpec:
@@ -152,6 +157,13 @@ class MachineSpec:
             registries=fields.read("registries", read_recorded, default={"insecure": [], "mirrors": []}),
             mount_type=fields.choice("mount_type", MOUNT_TYPES, default="virtiofs"),
             idle_suspend=fields.take("idle_suspend", int, default=0),
+            image=fields.read("image", _read_image, default=[]),
         )
         fields.done()
         return spec
+
+
+def _read_image(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) and one.startswith("/") for one in value):
+        raise UsageError(f"image: it is {value!r}, not a list of absolute paths")
+    return tuple(value)

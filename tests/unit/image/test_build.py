@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole images, built of a signed archive on loopback; kernel, erofs and guest_image too."""
+"""Guests of machines, built of a signed archive on loopback; kernel, erofs and guest_image too."""
 
 from __future__ import annotations
 
@@ -13,27 +13,48 @@ from uuid import UUID
 import pytest
 
 from cove.debian.archive import Archive
-from cove.errors import CommandError, NotFoundError, UsageError
+from cove.errors import CommandError, CoveError, NotFoundError
 from cove.events import silent
-from cove.image.build import build_guest
+from cove.image.build import FIRST_STAGE, GuestFiles, build_guest, request_of
 from cove.image.entries import file
 from cove.image.erofs import erofs_command, make_erofs
 from cove.image.guest_image import GuestImage, find_guest, request_key
 from cove.image.kernel import kernel_packages, take_kernel
-from cove.image.recipe import Kernel
+from cove.image.oci.layout import Layout
 from cove.image.spool import write_tar
 from cove.system.process import Command
 
+from .oci.layouts import LayoutMaker, layer_tar, member
 from .parts import COPY_TAR, deb, kernel_debs, read_cpio, read_tar, shelf
 
-RECIPE = """\
-kernel: {package: linux-image-test, cmdline: quiet, modules: [over-lay, ext4]}
+KERNEL = "kernel: {package: linux-image-test, cmdline: quiet, modules: [over-lay, ext4]}\n"
+AGENT = """
+  - {path: usr/lib/cove/cove_guest/__main__.py, source: agent.py}
+  - {path: usr/lib/cove/boot, contents: boots, mode: "0755"}
+  - {path: sbin/init, symlink: /bin/app}
+"""
+RECIPE = f"""\
+{KERNEL}
 packages:
   include: [app]
   drop: ["usr/lib/modules/*/kernel/sound/**", "usr/share/doc/**"]
 files:
-  - {path: etc/motd, source: motd, mode: "0644"}
-"""
+  - {{path: etc/motd, source: motd, mode: "0644"}}
+{AGENT}"""
+
+
+class Tools:
+    """A toolbox with one program."""
+
+    def __init__(self, mkfs: Command) -> None:
+        self._mkfs = mkfs
+
+    def command(self, group: str, name: str) -> Command:
+        assert (group, name) == ("image", "mkfs.erofs")
+        return self._mkfs
+
+    def file(self, group: str, path: str) -> Path:
+        raise AssertionError((group, path))
 
 
 class Shop:
@@ -42,16 +63,27 @@ class Shop:
     def __init__(self, root: Path, archive: Archive) -> None:
         self.root, self.archive = root, archive
         self.sources = root / "sources"
-        (self.sources / "rootfs/initramfs").mkdir(parents=True)
-        (self.sources / "rootfs/initramfs/init").write_text("#!/bin/busybox sh\n")
+        (self.sources / FIRST_STAGE).parent.mkdir(parents=True)
+        (self.sources / FIRST_STAGE).write_text("#!/bin/busybox sh\n")
         (self.sources / "motd").write_text("welcome\n")
+        (self.sources / "agent.py").write_text("print()\n")
         self.recipe = root / "guest.yml"
         self.recipe.write_text(RECIPE)
+        self.layout = LayoutMaker(root / "layout")
 
-    def build(self, images: str = "images", mkfs: Command = COPY_TAR) -> GuestImage:
+    @property
+    def files(self) -> GuestFiles:
+        return GuestFiles(files=(self.recipe,), base=self.sources, own=self.sources)
+
+    def key(self) -> str:
+        return request_key([self.recipe], self.sources)
+
+    def build(
+        self, images: str = "images", mkfs: Command = COPY_TAR, files: GuestFiles | None = None
+    ) -> GuestImage:
         return build_guest(
-            recipes=[self.recipe], sources=self.sources, archive=self.archive, mkfs_erofs=mkfs,
-            images=self.root / images, report=silent,
+            guest=files or self.files, request=self.key(), sources=[Layout(self.layout.folder)],
+            archive=self.archive, tools=Tools(mkfs), images=self.root / images, report=silent,
         )  # fmt: skip
 
 
@@ -108,14 +140,14 @@ def test_its_initramfs(shop: Shop) -> None:
 
 
 def test_user_mode_linux(shop: Shop) -> None:
-    shop.recipe.write_text("kernel: {package: user-mode-linux, modules: [erofs]}\n")
+    shop.recipe.write_text("kernel: {package: user-mode-linux, modules: [erofs]}\nfiles:" + AGENT)
     image = shop.build()
     assert (image.kernel_release, image.kernel_path) == ("6.2-uml", "usr/bin/linux.uml")
     found = read_tar(image.root)
-    assert "usr/lib/modules/6.2-uml/kernel/erofs.ko" in found
-    assert "usr/lib/modules/6.2-uml/modules.dep.bin" not in found
+    assert "lib/modules/6.2-uml/kernel/erofs.ko" in found
+    assert "lib/modules/6.2-uml/modules.dep.bin" not in found
     assert "usr/bin/linux.uml" not in found
-    shop.recipe.write_text("kernel: {package: user-mode-linux, external: true}\n")
+    shop.recipe.write_text("kernel: {package: user-mode-linux, external: true}\nfiles:" + AGENT)
     external = shop.build()
     assert external.kernel is None
     assert external.kernel_sha256 == image.kernel_sha256
@@ -128,7 +160,7 @@ def test_the_same_bytes_again(shop: Shop) -> None:
 
 
 def test_what_is_built_is_found_without_the_archive(shop: Shop) -> None:
-    key = request_key([shop.recipe], shop.sources)
+    key = shop.key()
     images = shop.root / "images"
     assert find_guest(images, key) is None
     image = shop.build()
@@ -146,20 +178,22 @@ def test_what_is_built_is_found_without_the_archive(shop: Shop) -> None:
     [
         lambda shop: shop.recipe.write_text(RECIPE + "  - {path: x, directory: true}\n"),
         lambda shop: (shop.sources / "motd").write_text("other\n"),
-        lambda shop: (shop.sources / "rootfs/initramfs/init").write_text("other\n"),
+        lambda shop: (shop.sources / FIRST_STAGE).write_text("other\n"),
     ],
 )
 def test_a_change_makes_another_image(shop: Shop, change: Callable[[Shop], object]) -> None:
-    first, key = shop.build(), request_key([shop.recipe], shop.sources)
+    first, key, request = shop.build(), shop.key(), request_of(shop.files, "amd64")
     change(shop)
-    assert request_key([shop.recipe], shop.sources) != key
+    assert shop.key() != key
+    assert request_of(shop.files, "amd64") != request
     assert shop.build().id != first.id
 
 
 def test_a_comment_makes_no_other_image(shop: Shop) -> None:
-    first = shop.build()
+    first, request = shop.build(), request_of(shop.files, "amd64")
     shop.recipe.write_text("# a comment\n" + RECIPE)
     assert shop.build().id == first.id
+    assert request_of(shop.files, "amd64") == request
 
 
 def test_a_failed_build_leaves_nothing(shop: Shop) -> None:
@@ -168,32 +202,64 @@ def test_a_failed_build_leaves_nothing(shop: Shop) -> None:
     assert [path.name for path in (shop.root / "images").iterdir()] == [".lock"]
 
 
+def test_images_are_parts_of_guests_too(shop: Shop) -> None:
+    agent = [
+        member("usr/lib/cove/cove_guest/__main__.py", b"#"),
+        member("usr/lib/cove/boot", b"#", mode=0o755),
+    ]
+    shop.layout.image("docker.io/fake/agent:1", layer_tar(*agent, member("usr/sbin/init", b"#", mode=0o755)))
+    shop.recipe.write_text(KERNEL + "init: [fake/agent:1]\npackages: {include: [app]}")
+    first = shop.build()
+    assert {"usr/lib/cove/boot", "usr/sbin/init", "usr/bin/app"} <= read_tar(first.root).keys()
+    # the same name for another image
+    shop.layout = LayoutMaker(shop.root / "other")
+    shop.layout.image("docker.io/fake/agent:1", layer_tar(*agent, member("usr/sbin/init", b"2", mode=0o755)))
+    assert shop.build().id != first.id
+
+
+def test_a_guest_without_a_kernel_gets_its_drivers(shop: Shop) -> None:
+    mine, kernel = shop.root / "mine.yml", shop.root / "kernel.yml"
+    mine.write_text("packages: {include: [app]}\nfiles:" + AGENT)
+    kernel.write_text(KERNEL)
+    files = GuestFiles(files=(mine,), base=shop.sources, kernel=(kernel,), own=shop.sources, custom=True)
+    assert shop.build(files=files).cmdline == "quiet"
+    mine.write_text("kernel: {package: linux-image-test, cmdline: mine, init: motd}\nfiles:" + AGENT)
+    image = shop.build(files=files)
+    assert image.cmdline == "mine"
+    assert read_cpio(image.initrd.read_bytes())["init"][1] == b"welcome\n"
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
         ("packages: {include: [app]}", "no kernel.package"),
+        ("kernel: {image: a/kernel:1}", "comes from a Debian package"),
         ("kernel: {package: linux-image-test, init: nothing}", "no init script"),
         ("kernel: {package: app}", "app holds no kernel"),
         ("kernel: {package: linux-image-test, binary: boot/none}", "linux-image-test holds no kernel"),
         ("kernel: {package: linux-image-test}\nfiles: [{path: x, source: gone}]", "'gone' does not exist"),
+        (RECIPE.replace("cove_guest/", "other/"), "has no agent"),
+        (RECIPE.replace("sbin/init", "usr/other"), "has no init"),
     ],
 )
-def test_recipes_that_cannot_be_built(shop: Shop, recipe: str, message: str) -> None:
+def test_guests_that_cannot_be_built(shop: Shop, recipe: str, message: str) -> None:
     shop.recipe.write_text(recipe)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(CoveError, match=message):
         shop.build()
+    images = shop.root / "images"
+    assert not images.exists() or [path.name for path in images.iterdir()] == [".lock"]
 
 
 def test_only_the_kernels_of_a_closure_are_taken(archive: Archive) -> None:
     lock = archive.resolve(["linux-image-test"])
-    names = [p.name for p in kernel_packages(lock, Kernel(package="linux-image-test"))]
+    names = [p.name for p in kernel_packages(lock, "linux-image-test")]
     assert names == ["linux-image-6.1-test", "linux-image-test"]
 
 
 def test_a_kernel_elsewhere_in_its_package(archive: Archive) -> None:
     package = archive.resolve(["app"]).packages[0]
     entries = [replace(file("opt/bzImage", b"k"), origin="app"), file("lib/modules/7/kernel/x.ko", b"")]
-    kernel = take_kernel(Kernel(package="app", binary="/opt/bzImage"), [(package, entries)])
+    kernel = take_kernel("app", [(package, entries)], binary="/opt/bzImage")
     assert (kernel.release, kernel.modules[0].path) == ("7", "usr/lib/modules/7/kernel/x.ko")
 
 

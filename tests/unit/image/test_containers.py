@@ -17,8 +17,9 @@ import pytest
 from cove.debian.mirrors import Mirror
 from cove.errors import ArchiveError
 from cove.events import silent
+from cove.image.builtin_images import find_builtin
 from cove.image.busybox import applets
-from cove.image.containers import BUILTINS, busybox_tree, find_builtin
+from cove.image.containers import GENERAL, busybox_tree
 from cove.image.debian_stage import apt_sources
 from cove.image.dpkg import Unpacked, database, interests, stanza
 from cove.system.process import run
@@ -144,9 +145,9 @@ def test_the_busybox_archive(tmp_path: Path) -> None:
     with shelf(
         {"busybox-static": deb("busybox-static", {"usr/bin/busybox": BUSYBOX})}, tmp_path / "c"
     ) as archive:
-        first = BUILTINS["busybox"].build(archive, tmp_path / "1", silent)
-        again = BUILTINS["busybox"].build(archive, tmp_path / "1", silent)
-        second = BUILTINS["busybox"].build(archive, tmp_path / "2", silent)
+        first = GENERAL["busybox"].build(archive, tmp_path / "1", silent)
+        again = GENERAL["busybox"].build(archive, tmp_path / "1", silent)
+        second = GENERAL["busybox"].build(archive, tmp_path / "2", silent)
     assert again == first
     assert first.read_bytes() == second.read_bytes()
     loaded = Loaded(first)
@@ -180,7 +181,7 @@ def test_the_first_stage_of_debian(tmp_path: Path) -> None:
         "extra": deb("extra", {"usr/bin/extra": b""}, fields="Priority: optional\n"),
     }
     with shelf(debs, tmp_path / "cache") as archive:
-        loaded = Loaded(BUILTINS["debian"].build(archive, tmp_path / "out", silent))
+        loaded = Loaded(GENERAL["debian"].build(archive, tmp_path / "out", silent))
         main = archive.mirror.main
     assert loaded.manifest["RepoTags"] == ["cove.internal/debian-stage1:latest"]
 
@@ -213,8 +214,8 @@ def test_names(reference: str, name: str | None) -> None:
 
 
 def test_the_second_stage_is_complete() -> None:
-    stage = BUILTINS["debian"].second_stage
+    stage = GENERAL["debian"].second_stage
     assert stage is not None
     assert stage.command[:2] == ("/bin/sh", "-ec")
     run(["sh", "-n"], doing="checking the script", deadline=10, stdin=stage.command[2].encode())
-    assert BUILTINS["debian"].reference == "cove.internal/debian:latest"
+    assert GENERAL["debian"].reference == "cove.internal/debian:latest"

@@ -35,6 +35,7 @@ SPEC = MachineSpec(name="default", driver="uml", accel="none", cpus=1, memory=2*
         architecture=st.sampled_from(ARCHITECTURES),
         binfmt=st.booleans(),
         mount_type=st.sampled_from(MOUNT_TYPES),
+        image=st.sampled_from([(), ("/a/x.yml", "/a/y.yml")]),
         shares=st.sampled_from([(), (Share(path="/a", writable=False), Share(path="/a/b"))]),
     )
 )
@@ -64,9 +65,9 @@ def test_every_problem_is_named_at_once() -> None:
     )
 
 
-def test_a_machine_from_before_there_were_shares_has_none() -> None:
+def test_a_machine_from_before_there_were_shares_and_own_guests_has_none() -> None:
     data = SPEC.to_dict()
-    del data["shares"]
+    del data["shares"], data["image"]
     assert MachineSpec.from_dict(data) == SPEC
 
 
@@ -95,3 +96,10 @@ def test_another_version_is_the_only_complaint(version: object) -> None:
 def test_nonsense_is_refused(data: object) -> None:
     with pytest.raises(UsageError):
         MachineSpec.from_dict(data)
+
+
+@pytest.mark.parametrize("image", ["/a", ["a.yml"], [1], None])
+def test_an_own_guest_is_recorded_by_absolute_paths(image: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        MachineSpec.from_dict(SPEC.to_dict() | {"image": image})
+    assert (caught.value.details or "").endswith("not a list of absolute paths")

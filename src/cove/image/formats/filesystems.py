@@ -15,6 +15,9 @@ from cove.image.formats.fold import fold_tar
 from cove.image.formats.parts import Parts
 from cove.system.process import run
 
+FOLDED = "folded"
+"""Name of the tar in the scratch folder that names each path once; made when first needed."""
+
 _DEADLINE = 1800.0
 
 
@@ -45,7 +48,7 @@ def _first_stage(parts: Parts) -> Made:
 
 def folded(parts: Parts) -> Path:
     """The root as a tar that names each path once; made when first asked for."""
-    path = parts.folder / "folded"
+    path = parts.folder / FOLDED
     if not path.exists():
         fold_tar(parts.root, path)
     return path

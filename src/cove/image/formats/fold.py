@@ -42,8 +42,11 @@ class _Found:
     offset: int
 
 
-def fold_tar(source: Path, into: Path) -> None:
+def fold_tar(source: Path, into: Path) -> frozenset[str]:
     """Write ``into``, the tar of what ``source`` leaves on a disk.
+
+    Returns:
+        all paths in it.
 
     Raises:
         ArchiveError: symlinks lead in a circle, or a hard link to nowhere.
@@ -61,6 +64,7 @@ def fold_tar(source: Path, into: Path) -> None:
                 sink.write(data)
                 left -= len(data)
         sink.end()
+    return frozenset(places)
 
 
 def _places(stream: BinaryIO) -> dict[str, _Found]:

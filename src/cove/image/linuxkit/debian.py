@@ -28,7 +28,6 @@ from cove.image.kernel import (
 from cove.image.linuxkit.config import Config
 from cove.image.linuxkit.output import TIME, Output
 from cove.image.modules import ModuleSet
-from cove.image.recipe import Kernel
 from cove.image.rootfs import LOCK_IN_IMAGE, add_applets, add_packages, add_skeleton
 from cove.image.sbom.component import Component, of_package
 from cove.image.sbom.licence import Licence, read_copyright
@@ -74,7 +73,7 @@ class Unpacked:
         kernel: None if no kernel was asked for.
         modules: what the kernel's modules say of themselves.
         busybox: the program for an initramfs; None without a kernel.
-        licences: what each package's copyright file says.
+        documents: the copyright files of packages, and links between their folders, by path.
     """
 
     packages: Packages
@@ -82,11 +81,20 @@ class Unpacked:
     kernel: KernelParts | None
     modules: ModuleSet | None
     busybox: Entry | None
-    licences: Mapping[str, Licence]
+    documents: Mapping[str, Entry]
 
     def components(self) -> list[Component]:
-        """The packages as parts of the image."""
-        return [of_package(one, self.licences.get(one.name, Licence())) for one in self.packages.all.packages]
+        """The packages as parts of the image, with their licences."""
+        return [of_package(one, self._licence(one.name)) for one in self.packages.all.packages]
+
+    def _licence(self, package: str) -> Licence:
+        """What its copyright file says; a package's folder of documents may be a link to another's."""
+        folder = self.documents.get(f"{_DOCUMENTS}{package}")
+        owner = folder.target.rpartition("/")[2] if folder is not None and folder.target else package
+        entry = self.documents.get(f"{_DOCUMENTS}{owner}/copyright")
+        if entry is None or entry.kind is not EntryKind.FILE:
+            return Licence()
+        return read_copyright(entry.read().decode("utf-8", "replace"))
 
 
 def resolve_packages(config: Config, archive: Archive) -> Packages:
@@ -100,15 +108,10 @@ def resolve_packages(config: Config, archive: Archive) -> Packages:
     kernel, extra = Lock(()), []
     if config.kernel.package:
         behind = archive.resolve([config.kernel.package, busybox.PACKAGE])
-        kernel = Lock.of(kernel_packages(behind, _kernel(config)))
+        kernel = Lock.of(kernel_packages(behind, config.kernel.package))
         extra = [package for package in behind.packages if package.name == busybox.PACKAGE]
     everything = {package.name: package for package in (*kernel.packages, *extra, *root.packages)}
     return Packages(config=config, root=root, kernel=kernel, all=Lock.of(everything.values()))
-
-
-def _kernel(config: Config) -> Kernel:
-    kernel = config.kernel
-    return Kernel(package=kernel.package, external=kernel.external, binary=kernel.binary)
 
 
 def unpack_packages(packages: Packages, debs: Mapping[str, Path], scratch: Path) -> Unpacked:
@@ -128,7 +131,11 @@ def unpack_packages(packages: Packages, debs: Mapping[str, Path], scratch: Path)
     unpacked = unpack_all({one.name: debs[one.name] for one in packages.all.packages}, scratch)
     kernel = None
     if config.kernel.package:
-        kernel = take_kernel(_kernel(config), [(one, unpacked[one.name]) for one in packages.kernel.packages])
+        kernel = take_kernel(
+            config.kernel.package,
+            [(one, unpacked[one.name]) for one in packages.kernel.packages],
+            binary=config.kernel.binary,
+        )
     tree = Tree()
     names = [one.name for one in packages.root.packages if packages.kernel.get(one.name) is None]
     parts = [*(unpacked[name] for name in names), *([list(kernel.modules)] if kernel else [])]
@@ -149,26 +156,13 @@ def unpack_packages(packages: Packages, debs: Mapping[str, Path], scratch: Path)
         kernel=kernel,
         modules=modules,
         busybox=next((e for e in unpacked.get(busybox.PACKAGE, []) if e.path == busybox.PATH), None),
-        licences=_licences(unpacked),
+        documents={
+            entry.path: entry
+            for entries in unpacked.values()
+            for entry in entries
+            if entry.path.startswith(_DOCUMENTS) and (entry.path.endswith("/copyright") or entry.target)
+        },
     )
-
-
-def _licences(unpacked: Mapping[str, list[Entry]]) -> dict[str, Licence]:
-    """What copyright files say; a package's folder of documents may be a link to another's."""
-    files = {
-        entry.path: entry
-        for entries in unpacked.values()
-        for entry in entries
-        if entry.path.startswith(_DOCUMENTS) and (entry.path.endswith("/copyright") or entry.target)
-    }
-    found = {}
-    for name in unpacked:
-        folder = files.get(f"{_DOCUMENTS}{name}")
-        owner = folder.target.rpartition("/")[2] if folder is not None and folder.target else name
-        entry = files.get(f"{_DOCUMENTS}{owner}/copyright")
-        if entry is not None and entry.kind is EntryKind.FILE:
-            found[name] = read_copyright(entry.read().decode("utf-8", "replace"))
-    return found
 
 
 def _modules_alone(tree: Tree) -> list[Entry]:

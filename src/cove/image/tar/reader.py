@@ -230,7 +230,8 @@ def _next_block(stream: BinaryIO) -> bytes | None:
 def _parse(block: bytes) -> Header:
     checksum = _number(block[148:156])
     plain = block[:148] + b"        " + block[156:]
-    if checksum not in (sum(plain), sum(byte - 256 if byte > 127 else byte for byte in plain)):
+    # some old tars added signed bytes
+    if checksum != sum(plain) and checksum != sum(byte - 256 if byte > 127 else byte for byte in plain):
         raise ArchiveError("this is no tar, or it is damaged", details="a header has a wrong checksum")
     magic = block[257:265]
     fields: dict[str, object] = {}

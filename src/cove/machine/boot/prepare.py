@@ -185,7 +185,7 @@ def _wants_uefi(request: BootRequest, found: Found, architecture: Architecture) 
 
 
 def _firmware(architecture: Architecture, workshop: Workshop) -> tuple[Path, Path]:
-    tools = BootTools(workshop)
+    tools = BootTools(workshop.toolbox)
     code, variables = (tools.file(_FIRMWARE_GROUPS[architecture], name) for name in _FIRMWARE[architecture])
     return code, variables
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import struct
 import tarfile
 from pathlib import Path
@@ -244,6 +245,31 @@ files:
     assert names(made).count("new") == 1
     assert "gone" not in names(made)
     assert json.loads(last(made, "etc/cfg")[1])["init"] == ["docker.io/fake/root:1"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_folder_as_source_shows_no_umask(maker: LayoutMaker, tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        top = tmp_path / "tree"
+        (top / "sub").mkdir(parents=True)
+        (top / "sub/run").write_text("#!/bin/sh\n")
+        (top / "sub/run").chmod(0o700)
+        (top / ".hidden").write_text("h")
+        (top / "link").symlink_to("sub/run")
+    finally:
+        os.umask(before)
+    made = build(
+        maker,
+        "files: [{path: opt/app, source: tree}, {path: all, source: tree, mode: '0640'}]",
+        base=tmp_path,
+    )
+    modes = {header.name: header.mode for header, _ in made}
+    assert modes == {
+        "opt": 0o755, "opt/app": 0o755, "opt/app/.hidden": 0o644, "opt/app/link": 0o777, "opt/app/sub": 0o755,
+        "opt/app/sub/run": 0o755,
+        "all": 0o750, "all/.hidden": 0o640, "all/link": 0o777, "all/sub": 0o750, "all/sub/run": 0o640,
+    }  # fmt: skip
 
 
 def test_a_missing_source_is_named(maker: LayoutMaker, tmp_path: Path) -> None:
