@@ -12,7 +12,16 @@ import click
 from cove.cli import output
 from cove.cli.context import Session
 from cove.cli.groups import COMMANDS, OrderedGroup
-from cove.errors import CoveError, UsageError
+from cove.errors import (
+    CoveError,
+    DeadlineError,
+    MachineError,
+    NetworkError,
+    StorageError,
+    ToolError,
+    UnsupportedError,
+    UsageError,
+)
 from cove.version import __version__
 
 INTERRUPTED = 130
@@ -62,9 +71,10 @@ def run(arguments: Sequence[str]) -> int:
         problem.show(sys.stderr)
         return problem.exit_code
     except CoveError as problem:
-        output.error(
-            problem, json_wanted="--json" in arguments and command_of(arguments) not in _PASS_THROUGH
-        )
+        json_wanted = "--json" in arguments and command_of(arguments) not in _PASS_THROUGH
+        output.error(problem, json_wanted=json_wanted)
+        if not json_wanted and doctor_may_know(problem, arguments):
+            output.talk("cove doctor looks for what else may be wrong here.")
         return exit_code(problem, arguments)
     except KeyboardInterrupt:
         output.talk("cove: interrupted")
@@ -76,6 +86,13 @@ def exit_code(problem: CoveError, arguments: Sequence[str]) -> int:
     if command_of(arguments) in ("run", "docker") and not isinstance(problem, UsageError):
         return 125
     return problem.exit_code
+
+
+def doctor_may_know(problem: CoveError, arguments: Sequence[str]) -> bool:
+    """Whether the cause of a failure may be one of those that ``cove doctor`` looks for: a start that failed."""
+    starts = command_of(arguments) in ("start", "restart", "run", "docker", "create", "up", "machine")
+    causes = (MachineError, ToolError, StorageError, DeadlineError, NetworkError, UnsupportedError)
+    return starts and isinstance(problem, causes)
 
 
 def command_of(arguments: Sequence[str]) -> str | None:

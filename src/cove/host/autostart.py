@@ -10,6 +10,7 @@ import plistlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.parsers.expat import ExpatError
 
 START_DEADLINE = 900
 """Seconds that a start may take: the first one fetches and builds everything."""
@@ -89,6 +90,22 @@ def agent(job: Job) -> bytes:
             "StandardErrorPath": str(job.log),
         }
     )
+
+
+def belongs(contents: bytes, home: str) -> bool:
+    """Whether a unit or agent of ours is about a machine of this ``COVE_HOME``.
+
+    Args:
+        contents: what :func:`unit` or :func:`agent` gave.
+        home: the folder.
+    """
+    if contents.startswith(b"["):
+        return f"Environment={_quoted(f'COVE_HOME={home}')}\n".encode() in contents
+    try:
+        settings = plistlib.loads(contents)["EnvironmentVariables"]
+    except (plistlib.InvalidFileException, ExpatError, ValueError, LookupError, TypeError):
+        return False
+    return isinstance(settings, dict) and settings.get("COVE_HOME") == home
 
 
 def _command(words: Sequence[str]) -> str:

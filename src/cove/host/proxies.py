@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 GUEST_NAME_OF_HOST = "host.docker.internal"
 """By this name the guest, and every container, reaches what this host has on its loopback."""
+
+_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 NEVER = (".docker.internal",)
 """Names that no proxy can know."""
@@ -65,16 +67,45 @@ def reachable(url: str) -> str:
         url: with or without a scheme, a user and a password; what is no URL is left alone.
     """
     scheme, separator, rest = url.rpartition("://")
-    try:
-        parts = urlsplit(f"//{rest}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return url
-    if host is None or not is_loopback(host):
+    parts = _split(rest)
+    if parts is None or parts.hostname is None or not is_loopback(parts.hostname):
         return url
     user, at, _ = parts.netloc.rpartition("@")
+    port = parts.port
     place = f"{user}{at}{GUEST_NAME_OF_HOST}" + (f":{port}" if port is not None else "")
     return scheme + separator + place + rest[len(parts.netloc) :]
+
+
+def address_of(url: str) -> tuple[str, int] | None:
+    """Host and port of a proxy; None for what is no URL of one.
+
+    Args:
+        url: with or without a scheme, which is http then, as Go reads it.
+    """
+    scheme, separator, rest = url.rpartition("://")
+    parts = _split(rest)
+    known = _PORTS.get(scheme if separator else "http")
+    host = parts.hostname if parts else None
+    if parts is None or known is None or not host or " " in host:
+        return None
+    return host, parts.port or known
+
+
+def without_secret(url: str) -> str:
+    """The same without user and password, for people and logs."""
+    scheme, separator, rest = url.rpartition("://")
+    place, slash, path = rest.partition("/")
+    return scheme + separator + place.rpartition("@")[2] + slash + path
+
+
+def _split(rest: str) -> SplitResult | None:
+    """What follows the scheme, taken apart; None for what cannot be, wrong ports among it."""
+    try:
+        parts = urlsplit(f"//{rest}")
+        parts.port  # noqa: B018  (it is read when asked for)
+    except ValueError:
+        return None
+    return parts
 
 
 def is_loopback(host: str) -> bool:

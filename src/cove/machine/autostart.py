@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cove.errors import CommandError, ToolError, UsageError
-from cove.host.autostart import Job, agent, agent_label, unit, unit_name
+from cove.host.autostart import Job, agent, agent_label, belongs, unit, unit_name
 from cove.machine.store import Machine
 from cove.system.files import write_atomic
 from cove.system.process import run
@@ -93,6 +93,21 @@ def status(name: str, env: Mapping[str, str], *, platform: str = sys.platform) -
         manager="systemd",
         loaded=_systemd_runs(env) and place.exists(),
     )
+
+
+def started_at_logins(home: Path, env: Mapping[str, str], *, platform: str = sys.platform) -> dict[str, Path]:
+    """The machines of one ``COVE_HOME`` that start at logins, whether they are there or not, and their files.
+
+    Raises:
+        UsageError: nothing says where the user's units belong.
+    """
+    pattern = _place("*", env, platform)
+    before, _, after = pattern.name.partition("*")
+    found = {}
+    for file in sorted(pattern.parent.glob(pattern.name)):
+        if file.is_file() and belongs(file.read_bytes(), str(home)):
+            found[file.name.removeprefix(before).removesuffix(after)] = file
+    return found
 
 
 def _job(machine: Machine, env: Mapping[str, str]) -> Job:

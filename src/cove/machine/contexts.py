@@ -48,7 +48,7 @@ def write_context(machine: Machine, contexts: ContextStore) -> Context:
     """
     wanted = context_of(machine.paths)
     found = contexts.find(wanted.name)
-    if found and found.ours and found.host != wanted.host and not _stale(found):
+    if found and found.ours and found.host != wanted.host and not is_stale(found):
         raise ConflictError(
             f"the docker context {wanted.name} belongs to the machine {found.machine} of another COVE_HOME",
             details=found.host,
@@ -81,12 +81,12 @@ def withdraw(paths: MachinePaths, home: Home, report: Report) -> None:
         contexts = context_store(home)
         remove_context(paths, contexts)
         for context in contexts.ours():
-            if _stale(context):
+            if is_stale(context):
                 contexts.remove(context.name)
     except CoveError as error:
         report(Note(f"A docker context may be left over: {error.message}"))
 
 
-def _stale(context: Context) -> bool:
+def is_stale(context: Context) -> bool:
     """Whether the machine that the context leads to is gone."""
     return context.socket is None or not MachinePaths(context.socket.parent).spec.exists()

@@ -12,6 +12,7 @@ Nothing heavy is imported before it is needed: ``cove status`` answers in a frac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cove.sdk.client import Client
 from cove.sdk.collection import MachineCollection
@@ -19,7 +20,19 @@ from cove.sdk.creation import DEFAULT
 from cove.sdk.handle import Record
 from cove.sdk.machine import Machine
 
-__all__ = ["DEFAULT", "LOG_SOURCES", "Client", "Machine", "MachineCollection", "Record", "split_machine"]
+if TYPE_CHECKING:
+    from cove.machine.doctor.finding import Examination as Examination
+    from cove.machine.doctor.finding import Finding as Finding
+
+__all__ = [
+    "DEFAULT",
+    "LOG_SOURCES",
+    "Client",
+    "Machine",
+    "MachineCollection",
+    "Record",
+    "split_machine",
+]
 
 LOG_SOURCES = ("supervisor", "console", "network", "dockerd", "containerd", "agent")
 """Whose logs there are: three on the host, three in the guest."""

@@ -15,6 +15,7 @@ from cove.sdk.installation import Installation
 from cove.sdk.machine import Machine
 
 if TYPE_CHECKING:
+    from cove.machine.doctor.finding import Examination
     from cove.sdk.building import BuildOptions
 
 
@@ -81,6 +82,19 @@ class Client(Installation):
             }
             for one in contexts.ours()
         ]
+
+    def examine(self, *, network: bool = False) -> Examination:
+        """What is wrong with this host and its machines. Changes nothing; takes a second or two.
+
+        Args:
+            network: also ask name servers, proxies of other hosts and Debian's archive.
+
+        Raises:
+            UnsupportedError: this host is neither Linux nor a Mac.
+        """
+        from cove.sdk.health import examine
+
+        return examine(self, network=network)
 
     def build(self, files: Sequence[str], options: BuildOptions) -> list[Path]:
         """Build an image from LinuxKit YAML; see :func:`cove.sdk.building.build_image`."""

@@ -71,6 +71,9 @@ class HostFacts:
         os_version: of macOS ("14.5"); "" on Linux.
         hv_support: whether macOS says that its processor has a hypervisor (sysctl kern.hv_support).
         tools: the programs of a Mac that machines need.
+        cpu_flags: of those that say what the processor can virtualize: vmx, svm, and hypervisor for a host that is
+            a virtual machine itself (Linux).
+        kvm_group: the group that may open /dev/kvm; "" if there is none.
     """
 
     system: System
@@ -87,6 +90,8 @@ class HostFacts:
     os_version: str = ""
     hv_support: bool = False
     tools: tuple[HostTool, ...] = ()
+    cpu_flags: tuple[str, ...] = ()
+    kvm_group: str = ""
 
     def tool(self, name: str) -> HostTool | None:
         """A program of this Mac, or None if it has none of this name."""
@@ -96,7 +101,13 @@ class HostFacts:
         """The recorded form."""
         places = [asdict(place) for place in self.memory_places]
         tools = [{**asdict(tool), "entitlements": list(tool.entitlements)} for tool in self.tools]
-        return {"version": FACTS_VERSION, **asdict(self), "memory_places": places, "tools": tools}
+        return {
+            "version": FACTS_VERSION,
+            **asdict(self),
+            "memory_places": places,
+            "tools": tools,
+            "cpu_flags": list(self.cpu_flags),
+        }
 
     @classmethod
     def from_dict(cls, data: object) -> HostFacts:
@@ -124,6 +135,8 @@ class HostFacts:
             os_version=fields.take("os_version", str, default=""),
             hv_support=fields.take("hv_support", bool, default=False),
             tools=tuple(map(_read_tool, fields.take("tools", list, default=[]))),
+            cpu_flags=tuple(str(one) for one in fields.take("cpu_flags", list, default=[])),
+            kvm_group=fields.take("kvm_group", str, default=""),
         )
         fields.done()
         return facts

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from cove.spec.facts import HostFacts, HostTool
 from cove.spec.machine import Architecture
@@ -39,16 +40,22 @@ _PLIST = (
 )
 
 
+Kind = Literal["hypervisor", "architecture", "macos", "missing", "old", "broken", "unsigned"]
+"""What is in the way, in one word."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Against:
     """Why something cannot be used.
 
     Args:
+        kind: what is in the way.
         message: what is wrong.
         hint: what to do, as far as possible a line for the shell.
         mendable: whether following the hint is all that is needed; no Mac gets a new processor that way.
     """
 
+    kind: Kind
     message: str
     hint: str
     mendable: bool
@@ -91,6 +98,7 @@ def most_memory(facts: HostFacts) -> int | None:
 def _against_hypervisor(facts: HostFacts, guest: Architecture) -> Against | None:
     if guest != facts.machine:
         return Against(
+            kind="architecture",
             message=f"the guest is {guest} and the Mac {facts.machine}",
             hint="It can be emulated: --driver qemu --accel tcg. "
             "For single containers of another architecture: --binfmt.",
@@ -98,6 +106,7 @@ def _against_hypervisor(facts: HostFacts, guest: Architecture) -> Against | None
         )
     if not facts.hv_support:
         return Against(
+            kind="hypervisor",
             message="this Mac offers no hypervisor (sysctl kern.hv_support is not 1)",
             hint="It may be a virtual machine itself. QEMU can emulate: --driver qemu --accel tcg.",
             mendable=False,
@@ -110,6 +119,7 @@ def _against_system(facts: HostFacts, what: str, oldest: Version) -> Against | N
     if found is not None and found >= oldest:
         return None
     return Against(
+        kind="macos",
         message=f"{what} boots Linux since macOS {dotted(oldest)}, and this is {facts.os_version or 'unknown'}",
         hint="Update macOS, or use --driver qemu.",
         mendable=False,
@@ -118,14 +128,20 @@ def _against_system(facts: HostFacts, what: str, oldest: Version) -> Against | N
 
 def _against_tool(tool: HostTool | None, name: str, oldest: Version, *, brew: str) -> Against | None:
     if tool is None:
-        return Against(message=f"{name} is not installed", hint=f"brew install {brew}", mendable=True)
+        return Against(
+            kind="missing", message=f"{name} is not installed", hint=f"brew install {brew}", mendable=True
+        )
     found = parse_version(tool.says)
     if found is None:
         return Against(
-            message=f"{tool.path} does not say its version", hint=f"brew reinstall {brew}", mendable=True
+            kind="broken",
+            message=f"{tool.path} does not say its version",
+            hint=f"brew reinstall {brew}",
+            mendable=True,
         )
     if found < oldest:
         return Against(
+            kind="old",
             message=f"{tool.path} is version {dotted(found)}; {dotted(oldest)} or newer is needed",
             hint=f"brew upgrade {brew}",
             mendable=True,
@@ -139,6 +155,7 @@ def _against_broken(facts: HostFacts, guest: Architecture) -> Against | None:
     if facts.machine != "aarch64" or found is None or found not in BROKEN_QEMU:
         return None
     return Against(
+        kind="broken",
         message=f"QEMU {dotted(found)} is known not to work on Apple silicon: {BROKEN_QEMU[found]}",
         hint="brew upgrade qemu, or use vz instead: brew install vfkit",
         mendable=True,
@@ -149,7 +166,12 @@ def _against_signature(tool: HostTool | None, entitlement: str) -> Against | Non
     if tool is None or (tool.signed and entitlement in tool.entitlements):
         return None
     problem = f"has not the entitlement {entitlement}" if tool.signed else "has no valid signature"
-    return Against(message=f"{tool.path} {problem}", hint=sign_line(tool.path, entitlement), mendable=True)
+    return Against(
+        kind="unsigned",
+        message=f"{tool.path} {problem}",
+        hint=sign_line(tool.path, entitlement),
+        mendable=True,
+    )
 
 
 def sign_line(path: str, entitlement: str) -> str:

@@ -190,6 +190,10 @@ class MachinePaths:
             self.qmp_socket,
         )
 
+    def longest_socket(self) -> Path:
+        """The deepest of all sockets; uml's console is, nearly always."""
+        return max((*self.sockets, self.uml_dir / "vm" / "mconsole"), key=lambda path: len(bytes(path)))
+
 
 @dataclass(frozen=True)
 class Home:
@@ -238,8 +242,7 @@ class Home:
             UsageError: the name cannot name a machine, or its sockets' paths would be too long.
         """
         paths = MachinePaths(self.machines / check_machine_name(name))
-        # uml's console is the deepest of all sockets
-        longest = max((*paths.sockets, paths.uml_dir / "vm" / "mconsole"), key=lambda path: len(bytes(path)))
+        longest = paths.longest_socket()
         if len(bytes(longest)) > SOCKET_PATH_LIMIT:
             raise UsageError(
                 f"the path of a socket would be too long: {longest}",

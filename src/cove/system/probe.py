@@ -21,6 +21,7 @@ from cove.errors import CommandError, DeadlineError, UnsupportedError
 from cove.spec.facts import HostFacts, KvmDevice, MemoryPlace, System
 from cove.spec.machine import Architecture
 from cove.system.files import read_json, write_json
+from cove.system.mounts import mount_of, read_mounts
 from cove.system.process import Command, run
 from cove.system.tiny_guest import MARKER, tiny_initramfs
 
@@ -82,6 +83,8 @@ def host_facts(env: Mapping[str, str], verdict: Verdict | None = None) -> HostFa
         os_version=mac.os_version if mac else "",
         hv_support=mac.hv_support if mac else False,
         tools=mac.tools if mac else (),
+        cpu_flags=_cpu_flags(_read("/proc/cpuinfo")),
+        kvm_group=_group_of(KVM_DEVICE),
     )
 
 
@@ -196,6 +199,19 @@ def recall(cache: Path, key: str, now: float) -> Verdict | None:
     return None
 
 
+def last_verdict(cache: Path) -> Verdict | None:
+    """What came of the last try on this host's kernel, whatever QEMU was used; None if none is remembered."""
+    data = read_json(cache)
+    found = data.get("kvm") if isinstance(data, dict) else None
+    match found:
+        case {"key": str(key), "works": bool(works), "reason": str(reason)} if key.split(" ")[:2] == [
+            str(_PROBE_VERSION),
+            platform.release(),
+        ]:
+            return Verdict(works=works, reason=reason)
+    return None
+
+
 def remember(cache: Path, key: str, verdict: Verdict, now: float) -> None:
     """Record the verdict about ``key``, in place of the one before."""
     data = read_json(cache)
@@ -240,6 +256,28 @@ def _cpu_name(cpuinfo: str) -> str:
     return ""
 
 
+def _cpu_flags(cpuinfo: str) -> tuple[str, ...]:
+    """Those of :attr:`cove.spec.facts.HostFacts.cpu_flags` in the text of /proc/cpuinfo (x86)."""
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "flags":
+            return tuple(sorted({"vmx", "svm", "hypervisor"} & set(value.split())))
+    return ()
+
+
+def _group_of(device: Path) -> str:
+    """The group that may read and write a device."""
+    info = _stat(device)
+    if info is None or info.st_mode & 0o060 != 0o060:
+        return ""
+    import grp
+
+    try:
+        return grp.getgrgid(info.st_gid).gr_name
+    except KeyError:
+        return str(info.st_gid)
+
+
 def _memory() -> int:
     """Bytes of memory this process may use: the host's, or less where a cgroup says so."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -273,14 +311,8 @@ def _candidates(env: Mapping[str, str]) -> list[Path]:
 
 
 def _executable_tmpfs(mounts: str, path: Path) -> bool:
-    best, found = -1, False
-    for line in mounts.splitlines():
-        _, point, kind, options, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
-        # a later mount on the same point hides the earlier one
-        if path.is_relative_to(point) and len(point) >= best:
-            best, found = len(point), kind == "tmpfs" and not {"noexec", "ro"} & set(options.split(","))
-    return found
+    mount = mount_of(read_mounts(mounts), path)
+    return mount is not None and mount.kind == "tmpfs" and not {"noexec", "ro"} & mount.options
 
 
 def _stat(path: Path) -> os.stat_result | None:

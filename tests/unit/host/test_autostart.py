@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cove.host.autostart import Job, agent, unit
+from cove.host.autostart import Job, agent, belongs, unit
 
 JOB = Job(
     machine="default",
@@ -45,3 +45,13 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     )  # fmt: skip
     assert str(path.name) not in done.stderr
     assert done.returncode == 0, done.stderr
+
+
+def test_whose_they_are() -> None:
+    home = JOB.env["COVE_HOME"]
+    for contents in (unit(JOB).encode(), agent(JOB)):
+        assert belongs(contents, home)
+        assert not belongs(contents, f"{home}/other")
+        assert not belongs(contents, home[:-1])
+    assert not belongs(b"<plist>", home)
+    assert not belongs(plistlib.dumps([]), home)

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cove.host.proxies import Proxies, for_guest, from_environment, reachable, variables
+from cove.host.proxies import (
+    Proxies,
+    address_of,
+    for_guest,
+    from_environment,
+    reachable,
+    variables,
+    without_secret,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +70,22 @@ def test_variables_in_both_cases() -> None:
     assert variables(Proxies(http="x", no="y")) == {
         "HTTP_PROXY": "x", "http_proxy": "x", "NO_PROXY": "y", "no_proxy": "y",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "shown"),
+    [
+        ("http://proxy:3128", ("proxy", 3128), "http://proxy:3128"),
+        ("proxy", ("proxy", 80), "proxy"),
+        ("https://me:s3@cret@proxy/", ("proxy", 443), "https://proxy/"),
+        ("socks5://[::1]:9", ("::1", 9), "socks5://[::1]:9"),
+        ("me:s3cret@proxy:1", ("proxy", 1), "proxy:1"),
+        ("ftp://proxy", None, "ftp://proxy"),
+        ("http://proxy:many", None, "http://proxy:many"),
+        ("http://a b", None, "http://a b"),
+        ("http://", None, "http://"),
+    ],
+)
+def test_where_a_proxy_is(url: str, address: tuple[str, int] | None, shown: str) -> None:
+    assert address_of(url) == address
+    assert without_secret(url) == shown

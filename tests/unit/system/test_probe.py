@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import sys
 from pathlib import Path
@@ -130,6 +131,32 @@ def test_the_verdict_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.Monke
     first = probe.kvm_verdict(trial(qemu), tmp_path / "probes.json")
     assert probe.kvm_verdict(trial(qemu), tmp_path / "probes.json") == first
     assert count.read_text() == "x\n"
+
+
+def test_the_last_verdict_is_about_this_kernel(tmp_path: Path) -> None:
+    cache = tmp_path / "probes.json"
+    assert probe.last_verdict(cache) is None
+    remember(
+        cache, probe.probe_key(Command(("/some/qemu",), {}), tmp_path), Verdict(works=False, reason="no"), 1.0
+    )
+    assert probe.last_verdict(cache) == Verdict(works=False, reason="no")
+    remember(cache, "1 5.0.0-other 232", Verdict(works=True, reason="yes"), 1.0)
+    assert probe.last_verdict(cache) is None
+
+
+def test_what_a_processor_can_virtualize() -> None:
+    assert probe._cpu_flags("processor: 0\nflags\t\t: fpu vmx hypervisor sse\n") == ("hypervisor", "vmx")
+    assert probe._cpu_flags("Features: fp asimd\n") == ()
+
+
+def test_who_may_open_a_device(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    assert probe._group_of(device) == ""
+    device.touch()
+    device.chmod(0o600)
+    assert probe._group_of(device) == ""
+    device.chmod(0o660)
+    assert probe._group_of(device) == grp.getgrgid(os.getgid()).gr_name
 
 
 @pytest.mark.parametrize("state", ["absent", "forbidden"])
