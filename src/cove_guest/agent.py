@@ -168,10 +168,12 @@ class Agent:
 
     def _control(self, connection: _socket.socket) -> None:
         """One request of the host; what serves it is imported once the agent listens."""
-        from cove_guest import control, ops
+        from cove_guest import control, requests
 
         options = self._options
-        context = ops.Context(engine=self._engine, data=options.data, run=options.run, init=int(options.init))
+        context = requests.Context(
+            engine=self._engine, data=options.data, run=options.run, init=int(options.init)
+        )
         try:
             control.serve(connection, context)
         except wire.MalformedError as error:

@@ -7,6 +7,7 @@ import _socket
 import time
 
 from cove_guest import ops, wire
+from cove_guest.requests import Context, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _DEADLINE = 30.0
 """Seconds a peer has for its request, and for taking the reply."""
 
 
-def serve(connection: _socket.socket, context: ops.Context) -> None:
+def serve(connection: _socket.socket, context: Context) -> None:
     """Serve the connection to its end; the caller closes it.
 
     Raises:
@@ -54,11 +55,11 @@ def _request(kind: int, payload: bytes) -> tuple[str, dict[str, object], object]
 
 
 def _operate(
-    op: str, arguments: dict[str, object], version: object, peer: int, context: ops.Context
+    op: str, arguments: dict[str, object], version: object, peer: int, context: Context
 ) -> tuple[bytes, Callable[[], None] | None]:
     if version != wire.VERSION:
         raise wire.RefusedError("version", f"the agent speaks version {wire.VERSION}, not {version}")
-    request = ops.Request(arguments, peer)
+    request = Request(arguments, peer)
     return wire.pack_json(wire.REPLY, ops.run(context, op, request)), request.then
 
 

@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from cove_guest import kernel, ops, session, spawn
+from cove_guest import kernel, ops, ops_disk, session, spawn
 from cove_guest.engine import Engine
+from cove_guest.requests import Context, Request
 from cove_guest.wire import RefusedError
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> ops.Context:
-    return ops.Context(
+def context(tmp_path: Path) -> Context:
+    return Context(
         engine=Engine(str(tmp_path / "docker.sock")), data=str(tmp_path), run=str(tmp_path), init=-1
     )
 
 
-def test_info_is_of_this_machine(context: ops.Context) -> None:
-    info = ops.run(context, "info", ops.Request({}))
+def test_info_is_of_this_machine(context: Context) -> None:
+    info = ops.run(context, "info", Request({}))
     memory, disk = info["memory"], info["disk"]
     assert isinstance(memory, dict)
     assert isinstance(disk, dict)
@@ -31,24 +32,24 @@ def test_info_is_of_this_machine(context: ops.Context) -> None:
     assert info["services"] == {}
 
 
-def test_clock_get(context: ops.Context) -> None:
-    told = ops.run(context, "clock_get", ops.Request({}))
+def test_clock_get(context: Context) -> None:
+    told = ops.run(context, "clock_get", Request({}))
     assert isinstance(told["seconds"], float)
     assert abs(told["seconds"] - time.time()) < 5
 
 
 @pytest.mark.parametrize("seconds", [-1, "1", None, True, float("inf")])
-def test_clock_refuses(context: ops.Context, seconds: object) -> None:
+def test_clock_refuses(context: Context, seconds: object) -> None:
     with pytest.raises(RefusedError, match="seconds must be"):
-        ops.run(context, "clock", ops.Request({"seconds": seconds}))
+        ops.run(context, "clock", Request({"seconds": seconds}))
 
 
-def test_services_from_their_files(context: ops.Context, tmp_path: Path) -> None:
+def test_services_from_their_files(context: Context, tmp_path: Path) -> None:
     (tmp_path / "dockerd.pid").write_text(f"{os.getpid()}\n")
     (tmp_path / "dockerd.starts").write_text("3\n")
     (tmp_path / "containerd.pid").write_text("4194305\n")  # above the kernel's highest
     (tmp_path / "fsck.log").write_text("x")
-    assert ops.run(context, "services", ops.Request({})) == {
+    assert ops.run(context, "services", Request({})) == {
         "containerd": {"pid": 4194305, "running": False, "restarts": 0},
         "dockerd": {"pid": os.getpid(), "running": True, "restarts": 2},
     }
@@ -57,42 +58,40 @@ def test_services_from_their_files(context: ops.Context, tmp_path: Path) -> None
 
 def test_parse_mounts() -> None:
     text = "/dev/vdb /var/lib ext4 rw,noatime 0 0\nnone /a\\040b\\134c tmpfs rw 0 0\n"
-    assert ops.parse_mounts(text) == [
+    assert ops_disk.parse_mounts(text) == [
         {"source": "/dev/vdb", "target": "/var/lib", "fstype": "ext4", "options": ["rw", "noatime"]},
         {"source": "none", "target": "/a b\\c", "fstype": "tmpfs", "options": ["rw"]},
     ]
 
 
-def test_mounts_has_the_root(context: ops.Context) -> None:
-    found = ops.run(context, "mounts", ops.Request({}))["mounts"]
+def test_mounts_has_the_root(context: Context) -> None:
+    found = ops.run(context, "mounts", Request({}))["mounts"]
     assert isinstance(found, list)
     assert "/" in [entry["target"] for entry in found]
 
 
-def test_refused_mount_names_the_error_and_the_place(context: ops.Context, tmp_path: Path) -> None:
+def test_refused_mount_names_the_error_and_the_place(context: Context, tmp_path: Path) -> None:
     target = tmp_path / "new"
     with pytest.raises(RefusedError, match=str(target)) as caught:
-        ops.run(
-            context, "mount", ops.Request({"target": str(target), "fstype": "no-such-fs", "options": "ro"})
-        )
+        ops.run(context, "mount", Request({"target": str(target), "fstype": "no-such-fs", "options": "ro"}))
     assert caught.value.code in ("ENODEV", "EPERM")
     with pytest.raises(RefusedError) as caught:
-        ops.run(context, "umount", ops.Request({"target": str(target), "options": ["lazy"]}))
+        ops.run(context, "umount", Request({"target": str(target), "options": ["lazy"]}))
     assert caught.value.code in ("EINVAL", "EPERM")
 
 
 @pytest.mark.parametrize(
     "arguments", [{}, {"target": 3}, {"target": "/x\0y"}, {"target": "/tmp", "options": [1]}]
 )
-def test_bad_mount(context: ops.Context, arguments: dict[str, object]) -> None:
+def test_bad_mount(context: Context, arguments: dict[str, object]) -> None:
     with pytest.raises(RefusedError) as caught:
-        ops.run(context, "umount", ops.Request(arguments))
+        ops.run(context, "umount", Request(arguments))
     assert caught.value.code == "bad-argument"
 
 
-def test_trim_says_when_the_disk_cannot(context: ops.Context) -> None:
+def test_trim_says_when_the_disk_cannot(context: Context) -> None:
     try:
-        done = ops.run(context, "trim", ops.Request({}))
+        done = ops.run(context, "trim", Request({}))
     except RefusedError as error:
         done = {"code": error.code}
     assert done.get("code") in ("EOPNOTSUPP", "ENOTTY", "EPERM", "EINVAL") or isinstance(done["bytes"], int)
@@ -136,20 +135,20 @@ def test_bad_program(arguments: dict[str, object]) -> None:
     assert caught.value.code == "bad-argument"
 
 
-def test_search_domains_are_written_whole(context: ops.Context, tmp_path: Path) -> None:
+def test_search_domains_are_written_whole(context: Context, tmp_path: Path) -> None:
     for domains, text in (
         (["corp.example", "lan"], "nameserver 192.168.127.1\nsearch corp.example lan\n"),
         ([], "nameserver 192.168.127.1\n"),
     ):
-        assert ops.run(context, "search", ops.Request({"domains": domains})) == {}
+        assert ops.run(context, "search", Request({"domains": domains})) == {}
         assert (tmp_path / "resolv.conf").read_text() == text
     assert not (tmp_path / "resolv.conf.new").exists()
 
 
 @pytest.mark.parametrize("domains", [None, "a", ["a b"], ["a\nnameserver 1.2.3.4"], [1], ["\u00e4"]])
-def test_search_domains_that_are_none_are_refused(context: ops.Context, domains: object) -> None:
+def test_search_domains_that_are_none_are_refused(context: Context, domains: object) -> None:
     with pytest.raises(RefusedError, match="must be a list of domains"):
-        ops.run(context, "search", ops.Request({"domains": domains}))
+        ops.run(context, "search", Request({"domains": domains}))
 
 
 class Disk:
@@ -176,11 +175,11 @@ class Disk:
         self.entropy += seed
 
 
-def test_frozen_disk_thaws_by_itself(context: ops.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_disk_thaws_by_itself(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch)
-    ops.run(context, "freeze", ops.Request({"seconds": 0.05}))
+    ops.run(context, "freeze", Request({"seconds": 0.05}))
     with pytest.raises(RefusedError) as caught:
-        ops.run(context, "freeze", ops.Request({"seconds": 0.05}))
+        ops.run(context, "freeze", Request({"seconds": 0.05}))
     assert caught.value.code == "EBUSY"
     end = time.monotonic() + 10
     while disk.frozen:
@@ -188,26 +187,26 @@ def test_frozen_disk_thaws_by_itself(context: ops.Context, monkeypatch: pytest.M
         time.sleep(0.01)
 
 
-def test_thaw_and_wake(context: ops.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thaw_and_wake(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch)
-    ops.run(context, "freeze", ops.Request({"seconds": 60}))
-    assert ops.run(context, "thaw", ops.Request({})) == {"frozen": True}
-    assert ops.run(context, "thaw", ops.Request({})) == {"frozen": False}
-    ops.run(context, "freeze", ops.Request({"seconds": 60}))
+    ops.run(context, "freeze", Request({"seconds": 60}))
+    assert ops.run(context, "thaw", Request({})) == {"frozen": True}
+    assert ops.run(context, "thaw", Request({})) == {"frozen": False}
+    ops.run(context, "freeze", Request({"seconds": 60}))
     set_to: list[float] = []
     monkeypatch.setattr(time, "clock_settime", lambda _clock, seconds: set_to.append(seconds))
-    answer = ops.run(context, "wake", ops.Request({"seconds": 1e9, "entropy": "00ff"}))
+    answer = ops.run(context, "wake", Request({"seconds": 1e9, "entropy": "00ff"}))
     assert (answer["frozen"], disk.frozen, disk.entropy, set_to) == (True, False, b"\x00\xff", [1e9])
 
 
-def test_busy_counts_programs_of_the_host(context: ops.Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ops.run(context, "busy", ops.Request({})) == {"sessions": 0}
+def test_busy_counts_programs_of_the_host(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ops.run(context, "busy", Request({})) == {"sessions": 0}
     monkeypatch.setattr(session, "_RUNNING", {1, 2})
-    assert ops.run(context, "busy", ops.Request({})) == {"sessions": 2}
+    assert ops.run(context, "busy", Request({})) == {"sessions": 2}
 
 
 @pytest.mark.parametrize("entropy", ["xyz", 5, None])
-def test_wake_refuses(context: ops.Context, monkeypatch: pytest.MonkeyPatch, entropy: object) -> None:
+def test_wake_refuses(context: Context, monkeypatch: pytest.MonkeyPatch, entropy: object) -> None:
     Disk(monkeypatch)
     with pytest.raises(RefusedError):
-        ops.run(context, "wake", ops.Request({"seconds": 1.0, "entropy": entropy}))
+        ops.run(context, "wake", Request({"seconds": 1.0, "entropy": entropy}))
