@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cove.system.process import Command
-from cove.toolbox.groups import Group, Program
+from cove.toolbox.model import Group, Program
 from cove.toolbox.toolbox import ensure
 from tests.integration.world import wait_until
 

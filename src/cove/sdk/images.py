@@ -87,9 +87,9 @@ class ImageCollection:
             NotFoundError: it is not here, or not for these platforms.
             UsageError: "docker" was asked for, and it is here for several.
         """
+        from cove.image.oci.export import export_tar
         from cove.image.oci.model import parse_platform
         from cove.image.oci.reference import parse_reference
-        from cove.image.oci.transfer import export_tar
 
         wanted = [parse_platform(one) for one in platforms]
         export_tar(self._store, parse_reference(name), wanted, out, docker=format_ == "docker")

@@ -18,8 +18,9 @@ from cove.debian.lock import Lock
 from cove.errors import ToolError
 from cove.system.files import remove_tree, storage_errors, write_atomic
 from cove.system.process import run
-from cove.toolbox.groups import DROPPED, Group, Program
+from cove.toolbox.groups import DROPPED
 from cove.toolbox.launch import Form, argv, interpreter, library_folder, loader, script
+from cove.toolbox.model import Group, Program
 
 LAYOUT = 1
 """Raised when the layout of prefixes or pointers changes; older ones are then made anew."""

@@ -14,7 +14,7 @@ from cove.spec.versions import dotted, parse_version
 from cove.system.files import read_json, write_json
 from cove.system.mac_host import search_path
 from cove.system.process import run
-from cove.toolbox.groups import Group, Program
+from cove.toolbox.model import Group, Program
 
 _ASK_DEADLINE = 20.0
 

@@ -22,8 +22,9 @@ from cove.events import Report, silent, stage
 from cove.system.files import building, locked, read_json, remove_tree, write_json
 from cove.system.process import Command
 from cove.toolbox import prefix
-from cove.toolbox.groups import Group, group_of
+from cove.toolbox.groups import group_of
 from cove.toolbox.launch import Form, argv, interpreter
+from cove.toolbox.model import Group
 from cove.toolbox.system import find
 
 

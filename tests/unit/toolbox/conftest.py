@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from cove.debian.lock import Lock, LockedPackage
-from cove.toolbox.groups import Group, Program
 from cove.toolbox.launch import interpreter
+from cove.toolbox.model import Group, Program
 
 LIB = "usr/lib/x86_64-linux-gnu"
 

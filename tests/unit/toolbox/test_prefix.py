@@ -8,7 +8,7 @@ import pytest
 
 from cove.debian.lock import Lock
 from cove.errors import ToolError
-from cove.toolbox.groups import Group
+from cove.toolbox.model import Group
 from cove.toolbox.prefix import definition, fill, prefix_name, whole
 from tests.unit.toolbox.conftest import TinyArchive
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from cove.errors import NotFoundError, ToolError
-from cove.toolbox.groups import Group, Program
+from cove.toolbox.model import Group, Program
 from cove.toolbox.system import find
 from cove.toolbox.toolbox import ensure
 

@@ -15,7 +15,7 @@ import pytest
 from cove.errors import NetworkError, NotFoundError
 from cove.events import Event, StageBegun, StageEnded
 from cove.system.process import Command, run
-from cove.toolbox.groups import Group
+from cove.toolbox.model import Group
 from cove.toolbox.toolbox import Toolbox, ensure, unused
 from tests.unit.toolbox.conftest import LIB, TinyArchive
 

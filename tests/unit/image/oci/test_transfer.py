@@ -12,12 +12,13 @@ import pytest
 import zstandard
 
 from cove.errors import ArchiveError, IntegrityError, NotFoundError, UsageError
+from cove.image.oci.export import export_tar
 from cove.image.oci.layout import Layout
 from cove.image.oci.model import Platform
 from cove.image.oci.reader import find_image
 from cove.image.oci.reference import parse_reference
 from cove.image.oci.store import ContentStore
-from cove.image.oci.transfer import export_tar, import_docker_archive, import_layout, is_layout, unpacked
+from cove.image.oci.transfer import import_docker_archive, import_layout, is_layout, unpacked
 
 from .layouts import LayoutMaker, layer_tar, member
 
