@@ -12,14 +12,51 @@ POST /v1/wake       have it go on, if it sleeps; answers when it runs
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import socket
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
 from cove.errors import CoveError, UsageError
 from cove.machine.supervisor import Supervisor
+
+_FIRST_REQUEST = 2.0
+"""Seconds for the first request of a supervisor that ends: its starter has connected before it began."""
+
+
+class Server:
+    """The API of one supervisor, served on a socket that listens.
+
+    Args:
+        supervisor: whose.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._asked = asyncio.Event()
+        app = application(supervisor)
+        app.middlewares.append(self._note)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+
+    async def stop(self) -> None:
+        """Answer the last requests, and end. Whoever started us learns what came of it, however soon we end."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._asked.wait(), _FIRST_REQUEST)
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _note(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self._asked.set()
+        answer: web.StreamResponse = await handler(request)
+        return answer
 
 
 def application(supervisor: Supervisor) -> web.Application:

@@ -12,6 +12,8 @@ class Gate:
     def __init__(self) -> None:
         self._open = asyncio.Event()
         self._open.set()
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._knock = asyncio.Event()
         self._shut = False
 
@@ -23,16 +25,22 @@ class Gate:
     def close(self) -> None:
         """The guest sleeps: whoever comes waits from now on."""
         self._open.clear()
+        self._settled.clear()
         self._knock.clear()
 
     def open(self) -> None:
         """The guest can be reached: let everyone in."""
         self._open.set()
 
+    def settle(self) -> None:
+        """The guest runs as it did before it slept."""
+        self._settled.set()
+
     def shut(self) -> None:
         """There is no guest any more: turn everyone away."""
         self._shut = True
         self._open.set()
+        self._settled.set()
 
     def knock(self) -> None:
         """Wake the guest."""
@@ -48,8 +56,19 @@ class Gate:
         Raises:
             ConnectionRefusedError: there is no guest any more.
         """
+        await self._wait(self._open)
+
+    async def awake(self) -> None:
+        """Wake the guest, and wait until all is as it was before it slept.
+
+        Raises:
+            ConnectionRefusedError: there is no guest any more.
+        """
+        await self._wait(self._settled)
+
+    async def _wait(self, event: asyncio.Event) -> None:
         if self.closed:
             self.knock()
-            await self._open.wait()
+        await event.wait()
         if self._shut:
             raise ConnectionRefusedError("the machine has ended")

@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
-
-from aiohttp import web
+from typing import TYPE_CHECKING
 
 from cove.guest.relay import DOCKER, Tunnel
 from cove.host import binds
 from cove.host.engine_calls import EngineCalls
 from cove.host.names.resolver import Resolver
-from cove.machine.api import application
 from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
 from cove.machine.config import load_config
@@ -47,6 +45,9 @@ from cove.system.paths import Home, MachinePaths
 from cove.system.process import Identity
 from cove.vmm.virtiofsd import ShareDaemon, most_files
 
+if TYPE_CHECKING:
+    from cove.machine.api import Server
+
 
 async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     """Carry out the plan in the machine's folder, from start to stop; then answer the last requests and end."""
@@ -55,16 +56,23 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.ask_to_stop, 30.0)
-    runner = web.AppRunner(application(supervisor), access_log=None, shutdown_timeout=5)
-    await runner.setup()
-    await web.SockSite(runner, listener).start()
+    life = asyncio.create_task(supervisor.run())
+    server = (await asyncio.to_thread(_server))(supervisor)
+    await server.start(listener)
     gc.freeze()  # what is loaded now stays; the collector need not look at it again
     try:
-        await supervisor.run()
+        await life
     finally:
         keeper.close()  # what was taken before its life as a companion began
-        await runner.cleanup()
+        await server.stop()
         paths.supervisor_socket.unlink(missing_ok=True)
+
+
+def _server() -> type[Server]:
+    """What serves our API. Its library is slow to load, and the machine's start does not need it."""
+    from cove.machine.api import Server
+
+    return Server
 
 
 def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKeeper]:

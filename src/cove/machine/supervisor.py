@@ -31,7 +31,7 @@ from cove.machine.stages import GUEST_STAGES
 from cove.machine.state import State
 from cove.machine.store import StateRecord
 from cove.machine.trial import Trial
-from cove.machine.waking import Cutter, wake
+from cove.machine.waking import Aftermath, wake
 from cove.machine.wishes import Wishes
 from cove.system.paths import MachinePaths
 from cove.vmm.base import Vmm, check_suspend
@@ -146,7 +146,7 @@ class Supervisor:
             MachineError: it could not go on.
         """
         try:
-            await self._gate.passed()
+            await self._gate.awake()
         except ConnectionRefusedError as error:
             raise MachineError(f"{self.paths.name} has ended: {self.record.reason}") from error
 
@@ -183,7 +183,7 @@ class Supervisor:
                 await self._sleep()
 
     def _begin_company(self, *, woken: bool) -> None:
-        self._company.begin([*self._companions, *([Cutter(self.paths)] if woken else [])])
+        self._company.begin([*self._companions, *([Aftermath(self.paths)] if woken else [])])
 
     async def _suspend(self) -> bool:
         """Save the guest and end all that runs for it; when it cannot be saved, the guest goes on.
@@ -225,21 +225,24 @@ class Supervisor:
             self._recorder.leave("asked for")
         else:
             self._enter(State.RESUMING, "")
-            await wake(self.paths, self._crew, self._watched.on_console)
-            self._recorder.processes(self._crew.identities())
+            await self._wake()
             # its ports were kept, so there is nothing to get ready
             self._enter(State.RUNNING, "")
-            self._gate.open()
+            self._gate.settle()
             self._begin_company(woken=True)
         asked.answer()
 
     async def _resume(self) -> None:
         self.journal.begin("resume", "Waking the guest")
-        await wake(self.paths, self._crew, self._watched.on_console)
-        self._recorder.processes(self._crew.identities())
+        self._gate.close()  # who comes now waits for the guest
         await self._front.start()
+        await self._wake()
         self.journal.end()
         await self._get_ready()
+
+    async def _wake(self) -> None:
+        await wake(self.paths, self._crew, self._watched.on_console, self._gate.open)
+        self._recorder.processes(self._crew.identities())
 
     async def _start(self) -> None:
         # the disk is about to be changed: a guest that was saved with it would not fit any more

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 
 from cove.errors import DeadlineError, GuestError, MachineError
@@ -21,12 +22,19 @@ log = logging.getLogger("cove.supervisor")
 
 _WAKE_DEADLINE = 60.0
 _CUT_DEADLINE = 60.0
+_PATIENCE = 1.0
 _SEED = 64
 """Bytes of the host's randomness for the guest."""
 
 
-async def wake(paths: MachinePaths, crew: Crew, on_console: OnConsole) -> None:
+async def wake(paths: MachinePaths, crew: Crew, on_console: OnConsole, opened: Callable[[], None]) -> None:
     """Let the machine's saved guest go on; its clock, random numbers and disk are right when this returns.
+
+    Args:
+        paths: the machine's files.
+        crew: what runs for it.
+        on_console: gets the console's lines.
+        opened: told as soon as the guest runs and can be reached, before its clock is right.
 
     Raises:
         MachineError: it cannot be loaded, or went on and does not answer. Only in the second case the saved guest
@@ -36,25 +44,25 @@ async def wake(paths: MachinePaths, crew: Crew, on_console: OnConsole) -> None:
     guest = SavedGuest(paths.saved)
     await crew.load_vm(guest, on_console)
     assert crew.vm is not None  # noqa: S101  (just started)
-    used = guest.consume()
+    guest.consume()
+    await crew.vm.go_on()
+    opened()
+    client = GuestClient(paths.agent_socket, deadline=_WAKE_DEADLINE)
+    seed = os.urandom(_SEED).hex()
     try:
-        await crew.vm.go_on()
-        client = GuestClient(paths.agent_socket, deadline=_WAKE_DEADLINE)
-        seed = os.urandom(_SEED).hex()
-        try:
-            await asyncio.to_thread(partial(client.call, "wake", seconds=time.time(), entropy=seed))
-        except (GuestError, DeadlineError) as error:
-            raise MachineError(
-                f"{paths.name} went on and does not answer: {error.message}",
-                hint=f"cove start {paths.name} boots it; what was written to its disk is there.",
-                log=paths.console_log,
-            ) from error
-    finally:
-        await asyncio.to_thread(remove_tree, used)
+        await asyncio.to_thread(partial(client.call, "wake", seconds=time.time(), entropy=seed))
+    except (GuestError, DeadlineError) as error:
+        raise MachineError(
+            f"{paths.name} went on and does not answer: {error.message}",
+            hint=f"cove start {paths.name} boots it; what was written to its disk is there.",
+            log=paths.console_log,
+        ) from error
 
 
-class Cutter:
-    """Ends the guest's connections to the outside, once: a companion of a guest that went on.
+class Aftermath:
+    """What can wait until a guest has gone on: a companion that ends by itself.
+
+    It removes what was left of the saved guest, and ends the guest's connections to the outside.
 
     Args:
         paths: the machine's files.
@@ -64,7 +72,9 @@ class Cutter:
         self._paths = paths
 
     async def run(self) -> None:
-        """Do it; what they led to knows nothing of them any more."""
+        """Do it, once whoever woke the guest was served."""
+        await asyncio.sleep(_PATIENCE)
+        await asyncio.to_thread(remove_tree, SavedGuest(self._paths.saved).used)
         client = GuestClient(self._paths.agent_socket, deadline=_CUT_DEADLINE)
         try:
             ended = await asyncio.to_thread(partial(client.call, "cut"))

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+from http.client import HTTPException
 from pathlib import Path
-
-import aiohttp
 
 from cove.errors import NetworkError
 from cove.net.forwards import Forward, refusal, to_unix
+from cove.system.unixhttp import UnixConnection
 
 API_DEADLINE = 5.0
 """Seconds for one request; all of them are answered from memory."""
@@ -25,7 +27,7 @@ class GvproxyApi:
 
     def __init__(self, socket: Path, *, deadline: float = API_DEADLINE) -> None:
         self._socket = socket
-        self._deadline = aiohttp.ClientTimeout(total=deadline)
+        self._deadline = deadline
 
     async def expose(self, forward: Forward) -> None:
         """Listen on the host. A unix socket that exists at that path is replaced.
@@ -74,19 +76,22 @@ class GvproxyApi:
             raise refusal(local, status, str(text))
 
     async def _request(self, method: str, what: str, body: dict[str, str] | None) -> tuple[int, object]:
-        url = f"http://gvproxy/services/forwarder/{what}"
-        connector = aiohttp.UnixConnector(path=str(self._socket))
+        route = f"/services/forwarder/{what}"
         try:
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=self._deadline) as session,
-                session.request(method, url, json=body) as reply,
-            ):
-                if method == "GET" and reply.status == 200:
-                    # it calls its JSON text/plain
-                    return reply.status, await reply.json(content_type=None)
-                return reply.status, await reply.text()
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            status, text = await asyncio.to_thread(self._exchange, method, route, body)
+            # it calls its JSON text/plain
+            return status, json.loads(text) if method == "GET" and status == 200 else text
+        except (OSError, HTTPException, ValueError) as error:
             raise NetworkError(
                 f"gvproxy's control API does not answer: {str(error) or type(error).__name__}",
-                details=f"{method} {url} at {self._socket}",
+                details=f"{method} {route} at {self._socket}",
             ) from error
+
+    def _exchange(self, method: str, route: str, body: dict[str, str] | None) -> tuple[int, str]:
+        connection = UnixConnection(self._socket, timeout=self._deadline)
+        try:
+            connection.request(method, route, None if body is None else json.dumps(body))
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode()
+        finally:
+            connection.close()

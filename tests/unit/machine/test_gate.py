@@ -28,6 +28,19 @@ async def test_who_comes_wakes_and_waits() -> None:
         await asyncio.wait_for(gate.knocked(), 0.05)
 
 
+async def test_guest_that_can_be_reached_is_not_yet_settled() -> None:
+    gate = Gate()
+    gate.close()
+    waking = asyncio.create_task(gate.awake())
+    await asyncio.wait_for(gate.knocked(), 10)
+    gate.open()
+    await asyncio.wait_for(gate.passed(), 10)
+    assert not waking.done()
+    gate.settle()
+    await asyncio.wait_for(waking, 10)
+    await gate.awake()
+
+
 async def test_shut_gate_turns_everyone_away() -> None:
     gate = Gate()
     gate.close()

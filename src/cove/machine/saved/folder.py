@@ -124,18 +124,21 @@ class SavedGuest:
         )
         return misfits(saved, found)
 
-    def consume(self) -> Path:
-        """Take its name away, durably: from here on the guest may run. Returns what is left to be removed."""
-        used = self.root.with_name(f".{self.root.name}.used")
-        remove_tree(used)
-        self.root.rename(used)
+    @property
+    def used(self) -> Path:
+        """What is left of it after the guest has gone on, to be removed."""
+        return self.root.with_name(f".{self.root.name}.used")
+
+    def consume(self) -> None:
+        """Take its name away, durably: from here on the guest may run."""
+        remove_tree(self.used)
+        self.root.rename(self.used)
         sync_file(self.root.parent)
-        return used
 
     def discard(self) -> None:
         """Give it up; absent is fine."""
         if self.root.exists():
-            remove_tree(self.consume())
+            self.consume()
         sweep(self.root)
 
 

@@ -101,9 +101,9 @@ def test_damaged_record_does_not_fit(guest: SavedGuest, plan: LaunchPlan, text: 
 
 
 def test_consumed_guest_is_gone(guest: SavedGuest, tmp_path: Path) -> None:
-    left = guest.consume()
+    guest.consume()
     assert not guest.exists
-    assert left.exists()
+    assert guest.used.exists()
     guest.discard()
     assert not list(tmp_path.glob("*saved*"))
     guest.discard()
