@@ -259,10 +259,10 @@ def test_files_that_a_container_of_qemu_holds_open_after_their_end_are_named(
 ) -> None:
     """Nobody could open them again; files that it has only seen are no obstacle."""
     for name in ("held", "read"):
-        (folder / name).write_text(name)
+        (folder / name).write_text(f"{name}\n")  # docker logs whole lines
     script = f"exec 4< {folder}/held; cat {folder}/read; while :; do sleep 1; done"
     qemu.run("-d", "--name", "holder", "-v", f"{folder}:{folder}", BUSYBOX, "sh", "-c", script)
-    wait_until(lambda: qemu.docker("logs", "holder").stdout == b"read", "the container to read")
+    wait_until(lambda: qemu.docker("logs", "holder").stdout == b"read\n", "the container to read")
     for name in ("held", "read"):
         (folder / name).unlink()
     refused = talk(qemu.home.cove("suspend", "s", code=1))
@@ -270,7 +270,7 @@ def test_files_that_a_container_of_qemu_holds_open_after_their_end_are_named(
     assert f"{folder}/read" not in refused
     assert "holder" in refused
     assert status(qemu) == "running"
-    assert qemu.docker("exec", "holder", "cat", "/proc/1/fd/4").stdout == b"held"
+    assert qemu.docker("exec", "holder", "cat", "/proc/1/fd/4").stdout == b"held\n"
     qemu.docker("rm", "-f", "holder")
     qemu.home.cove("suspend", "s")
     qemu.start()
