@@ -11,7 +11,7 @@ import click
 
 from cove.cli import output
 from cove.cli.context import Session
-from cove.cli.lifecycle import JSON
+from cove.cli.options import JSON
 from cove.errors import UsageError
 from cove.units import format_size
 

@@ -9,7 +9,7 @@ import click
 
 from cove.cli import output
 from cove.cli.context import Session
-from cove.cli.lifecycle import JSON, NAME
+from cove.cli.options import JSON, NAME
 
 HEADER = ("NAME", "MACHINE", "DOCKER ENDPOINT")
 

@@ -9,7 +9,7 @@ import click
 
 from cove.cli import output
 from cove.cli.context import Session
-from cove.cli.lifecycle import JSON
+from cove.cli.options import JSON
 
 if TYPE_CHECKING:
     from cove.sdk import Examination, Finding

@@ -4,38 +4,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from cove.cli import output
 from cove.cli.context import DEFAULT, Session
+from cove.cli.options import JSON, NAME, settings
 from cove.errors import ConflictError, UsageError
-from cove.units import parse_size
-
-NAME = click.argument("name", required=False)
-IDLE_SUSPEND = click.option(
-    "--idle-suspend",
-    type=int,
-    metavar="MINUTES",
-    help="Suspend it when nothing happened for so long; the next client wakes it. 0: never, the default.",
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-
-
-INSECURE_REGISTRY = click.option(
-    "--insecure-registry",
-    "insecure_registries",
-    multiple=True,
-    metavar="HOST[:PORT]",
-    help="The engine asks this registry by http, or by https unchecked; repeatable.",
-)
-REGISTRY_MIRROR = click.option(
-    "--registry-mirror",
-    "registry_mirrors",
-    multiple=True,
-    metavar="URL",
-    help="The engine asks this mirror before Docker Hub; repeatable.",
-)
 
 
 @click.command()
@@ -57,18 +33,6 @@ REGISTRY_MIRROR = click.option(
     metavar="auto|x86_64|aarch64",
     help="Architecture of kernel and engine; one that is not this host's is emulated.",
 )
-@click.option("-c", "--cpus", type=int, metavar="N", help="Virtual CPUs (default: uml 1, qemu up to 4).")
-@click.option("--memory", metavar="SIZE", help="Memory: 2G, 1536M; a bare number is GiB (default: 2G).")
-@click.option(
-    "-d", "--disk", metavar="SIZE", help="Data disk, sparse: 64G; a bare number is GiB (default: 64G)."
-)
-@click.option(
-    "--mount",
-    "mounts",
-    multiple=True,
-    metavar="PATH[:ro]",
-    help="Share this folder too, beside your home; repeatable.",
-)
 @click.option(
     "--mount-type",
     default="auto",
@@ -76,20 +40,7 @@ REGISTRY_MIRROR = click.option(
     metavar="auto|virtiofs|9p",
     help="How folders get into the guest; 9p is for qemu alone.",
 )
-@click.option("--mount-none", is_flag=True, help="Share nothing but what --mount names, not even your home.")
-@click.option(
-    "--file-events/--no-file-events",
-    default=True,
-    help="Changes on this host wake file watchers in containers.",
-)
-@click.option(
-    "--binfmt",
-    is_flag=True,
-    help="Containers of other architectures run too (docker run --platform), emulated.",
-)
-@IDLE_SUSPEND
-@INSECURE_REGISTRY
-@REGISTRY_MIRROR
+@settings
 @click.option(
     "--image",
     multiple=True,
@@ -99,46 +50,9 @@ REGISTRY_MIRROR = click.option(
 @click.option("--start", "start_it", is_flag=True, help="Start it at once.")
 @JSON
 @click.pass_obj
-def create(
-    session: Session,
-    name: str | None,
-    driver: str,
-    accel: str,
-    arch: str,
-    cpus: int | None,
-    memory: str | None,
-    disk: str | None,
-    mounts: tuple[str, ...],
-    mount_type: str,
-    mount_none: bool,
-    file_events: bool,
-    binfmt: bool,
-    idle_suspend: int | None,
-    insecure_registries: tuple[str, ...],
-    registry_mirrors: tuple[str, ...],
-    image: tuple[str, ...],
-    start_it: bool,
-    as_json: bool,
-) -> None:
+def create(session: Session, /, name: str | None, start_it: bool, as_json: bool, **wishes: Any) -> None:
     """Create a machine."""
-    machine = session.client().machines.create(
-        _one_name(session, name),
-        driver=driver,
-        accel=accel,
-        arch=arch,
-        cpus=cpus,
-        memory=parse_size(memory, default_unit="g") if memory else None,
-        disk=parse_size(disk, default_unit="g") if disk else None,
-        mounts=mounts,
-        mount_type=mount_type,
-        mount_none=mount_none,
-        file_events=file_events,
-        binfmt=binfmt,
-        idle_suspend=idle_suspend or 0,
-        insecure_registries=insecure_registries,
-        registry_mirrors=registry_mirrors,
-        image=image,
-    )
+    machine = session.client().machines.create(_one_name(session, name), **wishes)
     if start_it:
         machine.start()
     session.close()

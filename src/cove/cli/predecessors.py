@@ -7,7 +7,7 @@ import os
 
 import click
 
-from cove.cli import lifecycle, output, report
+from cove.cli import lifecycle, options, output, report
 from cove.cli.context import Session
 from cove.errors import MachineError, NotFoundError, UsageError
 from cove.units import MIB
@@ -75,7 +75,7 @@ def machine_create(
 
 
 @machine.command("ip")
-@lifecycle.NAME
+@options.NAME
 @click.pass_obj
 def machine_ip(session: Session, name: str | None) -> None:
     """Where published ports of a running machine answer: this host's own loopback."""
@@ -86,7 +86,7 @@ def machine_ip(session: Session, name: str | None) -> None:
 
 
 @machine.command("url")
-@lifecycle.NAME
+@options.NAME
 @click.pass_obj
 def machine_url(session: Session, name: str | None) -> None:
     """What DOCKER_HOST has to be for a running machine."""
@@ -180,7 +180,7 @@ def boot2docker() -> None:
 
 
 @boot2docker.command("info")
-@lifecycle.NAME
+@options.NAME
 @click.pass_obj
 def boot2docker_info(session: Session, name: str | None) -> None:
     """Everything about a machine, as JSON."""

@@ -10,7 +10,7 @@ import click
 
 from cove.cli import output, texts
 from cove.cli.context import Session
-from cove.cli.lifecycle import JSON, NAME
+from cove.cli.options import JSON, NAME
 from cove.errors import UsageError
 from cove.sdk import LOG_SOURCES
 

@@ -3,35 +3,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+from click.core import ParameterSource
 
 from cove.cli import output
 from cove.cli.context import Session
-from cove.cli.lifecycle import IDLE_SUSPEND, INSECURE_REGISTRY, JSON, NAME, REGISTRY_MIRROR
+from cove.cli.options import JSON, NAME, settings
 from cove.errors import UsageError
-from cove.units import format_size, parse_size
+from cove.units import format_size
 
 
 @click.command("set")
 @NAME
-@click.option("-c", "--cpus", type=int, metavar="N", help="Virtual CPUs.")
-@click.option("--memory", metavar="SIZE", help="Memory: 4G, 1536M; a bare number is GiB.")
-@click.option("-d", "--disk", metavar="SIZE", help="Data disk: 128G; a bare number is GiB. It only grows.")
-@click.option(
-    "--mount", "mounts", multiple=True, metavar="PATH[:ro]", help="Share this folder too; repeatable."
-)
-@click.option("--mount-none", is_flag=True, help="Share nothing but what --mount names.")
-@click.option(
-    "--file-events/--no-file-events",
-    default=None,
-    help="Changes on this host wake file watchers in containers.",
-)
-@click.option(
-    "--binfmt/--no-binfmt", default=None, help="Containers of other architectures run too, emulated."
-)
-@IDLE_SUSPEND
-@INSECURE_REGISTRY
-@REGISTRY_MIRROR
+@settings
 @click.option(
     "--registries-none",
     is_flag=True,
@@ -39,43 +25,16 @@ from cove.units import format_size, parse_size
 )
 @JSON
 @click.pass_obj
-def set_(
-    session: Session,
-    name: str | None,
-    cpus: int | None,
-    memory: str | None,
-    disk: str | None,
-    mounts: tuple[str, ...],
-    mount_none: bool,
-    file_events: bool | None,
-    binfmt: bool | None,
-    idle_suspend: int | None,
-    insecure_registries: tuple[str, ...],
-    registry_mirrors: tuple[str, ...],
-    registries_none: bool,
-    as_json: bool,
-) -> None:
+def set_(session: Session, /, name: str | None, as_json: bool, **changes: Any) -> None:
     """Change what a machine has: CPUs, memory, disk, shared folders, registries.
 
     A running machine gets most of it at its next start; registries count at once, and under qemu the disk grows.
     """
-    lists = (mounts, mount_none, insecure_registries, registry_mirrors, registries_none)
-    if not any(lists) and all(one is None for one in (cpus, memory, disk, file_events, binfmt, idle_suspend)):
+    source = click.get_current_context().get_parameter_source
+    if all(source(option) is ParameterSource.DEFAULT for option in changes):
         raise UsageError("nothing was given to change", hint="Give --cpus, --memory, --disk or --mount.")
     machine = session.pick(name)
-    pending = machine.set(
-        cpus=cpus,
-        memory=parse_size(memory, default_unit="g") if memory else None,
-        disk=parse_size(disk, default_unit="g") if disk else None,
-        mounts=mounts,
-        mount_none=mount_none,
-        file_events=file_events,
-        binfmt=binfmt,
-        idle_suspend=idle_suspend,
-        insecure_registries=insecure_registries,
-        registry_mirrors=registry_mirrors,
-        registries_none=registries_none,
-    )
+    pending = machine.set(**changes)
     session.close()
     if as_json:
         output.as_json(machine.inspect())

@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack, cast
 
 from cove.errors import ConflictError, CoveError
-from cove.sdk.creation import create_machine
+from cove.sdk.creation import Changes, Settings, create_machine
 from cove.sdk.handle import Handle, Record
 
 if TYPE_CHECKING:
@@ -83,35 +83,11 @@ class Machine(Handle):
         with suppress(CoveError):  # without a home there are no units either
             self.disable_autostart()
 
-    def set(
-        self,
-        *,
-        cpus: int | None = None,
-        memory: int | None = None,
-        disk: int | None = None,
-        mounts: Sequence[str] = (),
-        mount_none: bool = False,
-        file_events: bool | None = None,
-        binfmt: bool | None = None,
-        idle_suspend: int | None = None,
-        insecure_registries: Sequence[str] = (),
-        registry_mirrors: Sequence[str] = (),
-        registries_none: bool = False,
-    ) -> list[str]:
-        """Change what it has; what is left out stays. A disk only grows, and at once where the driver can.
+    def set(self, **changes: Unpack[Changes]) -> list[str]:
+        """Change what it has. A disk only grows, and at once where the driver can; folders and registries are added.
 
         Args:
-            cpus: virtual CPUs.
-            memory: bytes.
-            disk: bytes of the sparse data disk.
-            mounts: folders to share besides, each ``PATH``, ``PATH:ro`` or ``PATH:rw``.
-            mount_none: share only ``mounts``.
-            file_events: whether changes on the host wake what watches files in containers.
-            binfmt: whether programs of other architectures run in containers, emulated.
-            idle_suspend: minutes in which nothing happens until it is suspended, 0 for ever; counts at once.
-            insecure_registries: more of them; a running engine takes them up at once.
-            registry_mirrors: more of them; a running engine takes them up at once.
-            registries_none: forget those that were named before.
+            changes: see :class:`~cove.sdk.creation.Changes`.
 
         Returns:
             what a running machine gets at its next start: "cpus", "memory", "disk", "shares",
@@ -125,24 +101,17 @@ class Machine(Handle):
         from cove.spec.change import SpecChange
         from cove.spec.registries import NO_REGISTRIES, read_registries
 
+        mounts, mount_none = changes.pop("mounts", ()), changes.pop("mount_none", False)
         shares = None
         if mounts or mount_none:
             present = self.record.spec.shares
             shares = add_shares(present, mounts, nothing=mount_none, home=self.installation.home)
+        named = read_registries(changes.pop("insecure_registries", ()), changes.pop("registry_mirrors", ()))
+        forget = changes.pop("registries_none", False)
         registries = None
-        if insecure_registries or registry_mirrors or registries_none:
-            former = NO_REGISTRIES if registries_none else self.record.spec.registries
-            registries = former.plus(read_registries(insecure_registries, registry_mirrors))
-        wanted = SpecChange(
-            cpus=cpus,
-            memory=memory,
-            disk=disk,
-            shares=shares,
-            file_events=file_events,
-            binfmt=binfmt,
-            idle_suspend=idle_suspend,
-            registries=registries,
-        )
+        if named != NO_REGISTRIES or forget:
+            registries = (NO_REGISTRIES if forget else self.record.spec.registries).plus(named)
+        wanted = SpecChange(shares=shares, registries=registries, **cast(Settings, changes))
         return pending(set_resources(self.installation.store, self.name, wanted, self.installation.report))
 
     def upgrade(self) -> bool:

@@ -51,16 +51,9 @@ def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSp
             f"the disk of {spec.name} has {format_size(spec.disk)} and cannot shrink to {format_size(disk)}",
             hint="It is sparse: it takes only what is in it, and 'cove trim' gives back what was deleted.",
         )
-    changed = replace(
-        spec,
-        cpus=spec.cpus if wanted.cpus is None else wanted.cpus,
-        memory=spec.memory if wanted.memory is None else whole_pages(wanted.memory),
-        disk=disk,
-        shares=spec.shares if wanted.shares is None else wanted.shares,
-        file_events=spec.file_events if wanted.file_events is None else wanted.file_events,
-        binfmt=spec.binfmt if wanted.binfmt is None else wanted.binfmt,
-        registries=spec.registries if wanted.registries is None else wanted.registries,
-        idle_suspend=spec.idle_suspend if wanted.idle_suspend is None else wanted.idle_suspend,
-    )
+    given = {name: value for name, value in vars(wanted).items() if value is not None}
+    if wanted.memory is not None:
+        given["memory"] = whole_pages(wanted.memory)
+    changed = replace(spec, **{**given, "disk": disk})
     check(changed, facts)
     return changed

@@ -3,11 +3,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from cove.errors import UsageError
 from cove.spec.choice import Choice, choose_driver
 from cove.spec.facts import HostFacts
 from cove.spec.mac import most_memory
-from cove.spec.machine import LEAST_DISK, LEAST_MEMORY, MOUNT_TYPES, MachineRequest, MachineSpec, MountType
+from cove.spec.machine import (
+    LEAST_DISK,
+    LEAST_MEMORY,
+    MOUNT_TYPES,
+    MachineRequest,
+    MachineSpec,
+    MountType,
+    Settings,
+)
 from cove.units import GIB, MIB, format_size
 
 DEFAULT_MEMORY = 2 * GIB
@@ -50,13 +60,8 @@ def fill(request: MachineRequest, facts: HostFacts) -> tuple[MachineSpec, str]:
         cpus=default_cpus if request.cpus is None else request.cpus,
         memory=whole_pages(default_memory if request.memory is None else request.memory),
         disk=whole_pages(DEFAULT_DISK if request.disk is None else request.disk),
-        shares=request.shares,
-        file_events=request.file_events,
-        registries=request.registries,
-        binfmt=request.binfmt,
         mount_type=_mount_type(request, choice, facts),
-        idle_suspend=request.idle_suspend,
-        image=request.image,
+        **{field.name: getattr(request, field.name) for field in fields(Settings)},
     )
     check(spec, facts)
     return spec, choice.reason

@@ -53,7 +53,28 @@ def architecture_named(name: str) -> Architecture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineRequest:
+class Settings:
+    """What a machine has as it was asked for: nothing of it depends on the host. Defaults are what older ones had.
+
+    Args:
+        shares: the host's folders that its guest sees.
+        file_events: whether changes on the host wake what watches files in containers.
+        binfmt: whether programs of other architectures run in containers, emulated.
+        registries: how its engine treats some registries.
+        idle_suspend: minutes in which nothing happens until it is suspended; 0 for ever.
+        image: absolute paths of the YAML files of its own guest, merged in this order; none for Cove's.
+    """
+
+    shares: tuple[Share, ...] = ()
+    file_events: bool = True
+    binfmt: bool = False
+    registries: Registries = NO_REGISTRIES
+    idle_suspend: int = 0
+    image: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineRequest(Settings):
     """What the user asked for. Texts are as typed, so that a wrong one can be refused by name.
 
     Args:
@@ -64,13 +85,7 @@ class MachineRequest:
         cpus: virtual CPUs, None for the driver's default.
         memory: bytes of guest memory, None for the default.
         disk: bytes of the sparse data disk, None for the default.
-        shares: the host's folders that its guest sees.
-        file_events: whether changes on the host wake what watches files in containers.
-        binfmt: whether programs of other architectures run in containers, emulated.
-        registries: how its engine treats some registries.
         mount_type: "auto", or how folders get into the guest.
-        idle_suspend: minutes in which nothing happens until it is suspended; 0 for ever.
-        image: absolute paths of the YAML files of its own guest, merged in this order; none for Cove's.
     """
 
     name: str
@@ -80,17 +95,11 @@ class MachineRequest:
     cpus: int | None = None
     memory: int | None = None
     disk: int | None = None
-    shares: tuple[Share, ...] = ()
-    file_events: bool = True
-    binfmt: bool = False
-    registries: Registries = NO_REGISTRIES
     mount_type: str = "auto"
-    idle_suspend: int = 0
-    image: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineSpec:
+class MachineSpec(Settings):
     """A machine without any open question.
 
     Args:
@@ -101,13 +110,7 @@ class MachineSpec:
         memory: bytes of guest memory.
         disk: bytes of the data disk, which is sparse.
         architecture: of kernel and root.
-        shares: the host's folders that its guest sees; none in machines from before there were any.
-        file_events: whether changes on the host wake what watches files in containers.
-        binfmt: whether programs of other architectures run in containers, emulated.
-        registries: how its engine treats some registries.
         mount_type: how folders get into the guest: "virtiofs", or "9p" which QEMU does itself.
-        idle_suspend: minutes in which nothing happens until it is suspended; 0 for ever.
-        image: absolute paths of the YAML files of its own guest, merged in this order; none for Cove's.
     """
 
     name: str
@@ -117,13 +120,7 @@ class MachineSpec:
     memory: int
     disk: int
     architecture: Architecture = "x86_64"
-    shares: tuple[Share, ...] = ()
-    file_events: bool = True
-    binfmt: bool = False
-    registries: Registries = NO_REGISTRIES
     mount_type: MountType = "virtiofs"
-    idle_suspend: int = 0
-    image: tuple[str, ...] = ()
 
     @property
     def share_daemons(self) -> bool:

@@ -31,3 +31,4 @@ def test_refused(cove: Cove, tmp_path: Path, arguments: list[str], code: int, sa
     (tmp_path / "vmlinuz").write_bytes(BZIMAGE)
     done = cove("boot", *[str(tmp_path / "vmlinuz") if one == "KERNEL" else one for one in arguments])
     assert (done.code, said in done.err) == (code, True), done.err
+    assert "Package" not in done.err, "something was fetched for what is refused"

@@ -298,7 +298,8 @@ def test_a_machine_that_another_starts_is_not_deleted_under_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = store.create(SPEC).paths
-    monkeypatch.setattr(lifecycle, "LOCK_DEADLINE", 0.1)
+    for module in (lifecycle, launching):
+        monkeypatch.setattr(module, "LOCK_DEADLINE", 0.1)
     held = try_lock(paths.start_lock)
     assert held is not None
     with pytest.raises(DeadlineError, match="another process has been starting dev"):

@@ -79,9 +79,11 @@ def prepare(request: BootRequest, workshop: Workshop, scratch: Path) -> BootPlan
     if request.publish and not request.network:
         raise UsageError("ports were published of a guest that is to have no network")
     found = look(request, partial(_read_head, workshop))
-    choice = _choose(request, found, workshop)
     facts = facts_for(None, workshop)
     _check_size(request, facts.memory)
+    _check_firmware(request, found)
+    # whatever can be refused is by now: this may fetch QEMU and try KVM
+    choice = _choose(request, found, workshop)
     uefi = _wants_uefi(request, found, choice.architecture)
     guest = Guest(
         name=request.image.name,
@@ -165,12 +167,15 @@ def _check_size(request: BootRequest, memory: int) -> None:
         raise UsageError(f"{request.image} cannot be booted like this", details="\n".join(problems))
 
 
-def _wants_uefi(request: BootRequest, found: Found, architecture: Architecture) -> bool:
+def _check_firmware(request: BootRequest, found: Found) -> None:
     if request.firmware not in ("auto", "bios", "uefi"):
         raise UsageError(f"there is no firmware {request.firmware!r}", hint="Use one of auto, bios, uefi.")
+    if found.kernel is not None and request.firmware == "uefi":
+        raise UsageError("a kernel is booted without a firmware: --firmware uefi is for disks")
+
+
+def _wants_uefi(request: BootRequest, found: Found, architecture: Architecture) -> bool:
     if found.kernel is not None:
-        if request.firmware == "uefi":
-            raise UsageError("a kernel is booted without a firmware: --firmware uefi is for disks")
         return False
     if request.firmware != "auto":
         if request.firmware == "bios" and architecture != "x86_64":
