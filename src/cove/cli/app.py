@@ -28,7 +28,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 
-_PASS_THROUGH = ("run", "docker", "shell")
+_PASS_THROUGH = ("run", "docker", "shell", "ssh")
 """Commands whose arguments belong to another program."""
 
 

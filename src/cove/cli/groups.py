@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 
 import click
@@ -18,6 +19,7 @@ from cove.cli import (
     predecessors,
     report,
     resources,
+    sockets,
     use,
 )
 
@@ -49,6 +51,13 @@ class OrderedGroup(click.Group):
             raise click.UsageError(f"{error.message} {advice}", ctx) from error
 
 
+def _alias(name: str, command: click.Command) -> click.Command:
+    """The same command under another name, which help does not list."""
+    other = copy.copy(command)
+    other.name, other.hidden = name, True
+    return other
+
+
 COMMANDS: list[click.Command] = [
     use.run,
     use.docker,
@@ -68,6 +77,7 @@ COMMANDS: list[click.Command] = [
     doctor.doctor,
     report.env,
     contexts.context,
+    sockets.socket_,
     autostart.autostart,
     predecessors.machine,
     predecessors.boot2docker,
@@ -77,4 +87,9 @@ COMMANDS: list[click.Command] = [
     report.explain,
     cache.cache,
     report.completion,
+    # what hands type that know boot2docker, colima and limactl
+    _alias("up", lifecycle.start),
+    _alias("down", lifecycle.stop),
+    _alias("ls", report.list_),
+    _alias("ssh", use.shell),
 ]

@@ -245,11 +245,20 @@ def refusal(container: Container, port: HostPort, number: int) -> str:
     )
 
 
-def advice(port: HostPort, number: int) -> str:
-    """What to do about a port that cannot be had; for the log."""
+def advice(port: HostPort, number: int, *, mac: bool = False) -> str:
+    """What to do about a port that cannot be had; for the log.
+
+    Args:
+        port: the port.
+        number: the error, of :mod:`errno`.
+        mac: whether this host is a Mac: since macOS 10.14 everybody may have ports below 1024, but on all
+            addresses only, not on a single one.
+    """
     if number == errno.EADDRINUSE:
         return "another program of this host listens there"
     if number in (errno.EACCES, errno.EPERM) and port.port < _PRIVILEGED:
+        if mac:
+            return f"macOS keeps ports below 1024 of single addresses for root; publish it on all: -p {port.port}:PORT"
         return (
             "ports below 1024 are for root on this host; publish a higher one, or allow it: "
             f"sudo sysctl net.ipv4.ip_unprivileged_port_start={port.port}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -293,5 +294,6 @@ def _is(container: Container, name: str) -> bool:
 def _refuse(container: Container, port: HostPort, error: OSError) -> str:
     """Log that a port cannot be had, with what to do; returns dockerd's words for it."""
     number = error.errno or 0
-    log.warning("%s cannot have %s/%s: %s", container.name, port, port.protocol, advice(port, number))
+    why = advice(port, number, mac=sys.platform == "darwin")
+    log.warning("%s cannot have %s/%s: %s", container.name, port, port.protocol, why)
     return refusal(container, port, number)

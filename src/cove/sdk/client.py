@@ -83,6 +83,24 @@ class Client(Installation):
             for one in contexts.ours()
         ]
 
+    def system_socket(self) -> dict[str, Any]:
+        """What ``/var/run/docker.sock`` is, as JSON data."""
+        from dataclasses import asdict
+
+        from cove.host.system_socket import SYSTEM_SOCKET, look
+
+        return asdict(look(SYSTEM_SOCKET))
+
+    def system_socket_removal(self) -> str:
+        """The line for the shell that removes ``/var/run/docker.sock`` if it leads to a machine.
+
+        Raises:
+            NotFoundError: it does not.
+        """
+        from cove.host.system_socket import SYSTEM_SOCKET, look, unlink_line
+
+        return unlink_line(look(SYSTEM_SOCKET))
+
     def examine(self, *, network: bool = False) -> Examination:
         """What is wrong with this host and its machines. Changes nothing; takes a second or two.
 

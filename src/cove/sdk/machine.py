@@ -200,6 +200,20 @@ class Machine(Handle):
 
         return remove_context(self.record.paths, context_store(self.installation.home))
 
+    def system_socket_line(self, *, force: bool = False) -> str | None:
+        """The line for the shell that leads ``/var/run/docker.sock`` here; None if it does lead here already.
+
+        Args:
+            force: also take the place of another engine that listens.
+
+        Raises:
+            NotFoundError: there is no such machine.
+            ConflictError: another engine listens there.
+        """
+        from cove.host.system_socket import SYSTEM_SOCKET, link_line, look
+
+        return link_line(look(SYSTEM_SOCKET), self.record.paths.docker_socket, force=force)
+
     def docker(self, args: Sequence[str]) -> int:
         """Become docker's own CLI with ``args``, against this machine; starts it if an engine is needed.
 

@@ -47,10 +47,18 @@ def test_every_command_explains_itself(cove: Cove, path: tuple[str, ...], option
 def test_help_lists_every_command_in_the_order_of_need(cove: Cove) -> None:
     shown = cove("--help").out
     listed = re.findall(r"^  ([a-z0-9]+) {2,}\S", shown.partition("Commands:")[2], re.MULTILINE)
-    assert listed == list(cli.commands)
+    assert listed == [name for name, command in cli.commands.items() if not command.hidden]
     assert listed[0] == "run"
     assert "\n    cove run --rm -it cove.internal/debian bash     a shell in a container\n" in shown
     assert "\\b" not in shown
+
+
+def test_words_of_others_do_what_ours_do(cove: Cove) -> None:
+    for alias, name in {"up": "start", "down": "stop", "ls": "list", "ssh": "shell"}.items():
+        other, own = cli.commands[alias], cli.commands[name]
+        assert (other.hidden, own.hidden) == (True, False)
+        assert other.callback is own.callback
+    assert cove("ls").out == cove("list").out
 
 
 def test_alone_it_explains_itself_as_a_mistake(cove: Cove) -> None:

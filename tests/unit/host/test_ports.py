@@ -144,6 +144,7 @@ def test_refusals_are_dockers_own_words() -> None:
         "listen udp6 [::1]:80: bind: permission denied"
     )
     assert "ip_unprivileged_port_start=80" in advice(at("0.0.0.0:80"), errno.EACCES)
+    assert "on all: -p 80:PORT" in advice(at("127.0.0.1:80"), errno.EACCES, mac=True)
     assert "another program" in advice(at("0.0.0.0:80"), errno.EADDRINUSE)
     assert "does not have" in advice(at("10.9.9.9:80"), errno.EADDRNOTAVAIL)
 

@@ -86,6 +86,10 @@ class Clients:
         docker_host: DOCKER_HOST if it leads to a machine's socket, else "".
         docker_host_answers: whether somebody listens there.
         stale_contexts: contexts of ours whose machine is gone, and whether each is the one in use.
+        context_missing: the context in use, if there is none of that name.
+        context_variable: whether it is DOCKER_CONTEXT that says so, and not config.json.
+        system_socket: where /var/run/docker.sock leads if that is a machine's socket, else "".
+        system_socket_answers: whether somebody listens there.
         config: docker's config.json.
         config_trouble: why it cannot be read; "" if it can.
         helpers_missing: credential helpers that it names and that are not on PATH.
@@ -94,6 +98,10 @@ class Clients:
     docker_host: str = ""
     docker_host_answers: bool = False
     stale_contexts: Mapping[str, bool] = field(default_factory=dict)
+    context_missing: str = ""
+    context_variable: bool = False
+    system_socket: str = ""
+    system_socket_answers: bool = False
     config: str = ""
     config_trouble: str = ""
     helpers_missing: tuple[str, ...] = ()

@@ -122,6 +122,8 @@ CHECKS: Mapping[str, str] = {
     "proxy-unreachable": "nobody answers at a proxy",
     "docker-host-stale": "DOCKER_HOST leads to a machine that does not run",
     "context-stale": "a docker context leads to a machine that is gone",
+    "context-missing": "docker's current context does not exist",
+    "system-socket-stale": "/var/run/docker.sock leads to a machine that does not run",
     "docker-config-damaged": "docker's config.json cannot be read",
     "credential-helper-missing": "docker's config.json names a credential helper that is not there",
     # machines

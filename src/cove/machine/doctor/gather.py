@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from cove.errors import CoveError, ToolError, UsageError
-from cove.host import docker_config
+from cove.host import docker_config, system_socket
+from cove.host.context_store import ContextStore
 from cove.host.names.files import HOSTS, RESOLV_CONF, read_resolv_conf
 from cove.host.proxies import Proxies, address_of, is_loopback, without_secret
 from cove.machine.autostart import started_at_logins
@@ -152,17 +153,28 @@ def _set_proxies(configured: Proxies | None, env: Mapping[str, str]) -> Iterator
 
 def _clients(home: Home, env: Mapping[str, str]) -> Clients:
     socket_path = _own_socket(home, env.get("DOCKER_HOST", ""))
+    system = system_socket.look(system_socket.SYSTEM_SOCKET)
+    found = Clients(
+        docker_host=socket_path,
+        docker_host_answers=bool(socket_path) and system_socket.listens(socket_path),
+        system_socket=system.machine,
+        system_socket_answers=system.answers,
+    )
     folder = docker_config.user_folder(env, home.docker_config)
-    if folder is None:
-        return Clients(docker_host=socket_path, docker_host_answers=_listens(socket_path))
-    contexts = context_store(home, env)
+    return found if folder is None else _configured(found, folder, env, context_store(home, env))
+
+
+def _configured(found: Clients, folder: Path, env: Mapping[str, str], contexts: ContextStore) -> Clients:
     try:
         current, trouble = contexts.current(), ""
     except CoveError as error:
         current, trouble = "", error.details or error.message
-    return Clients(
-        docker_host=socket_path,
-        docker_host_answers=_listens(socket_path),
+    wanted = "" if env.get("DOCKER_HOST") else env.get("DOCKER_CONTEXT") or current
+    missing = wanted not in ("", "default") and contexts.find(wanted) is None
+    return replace(
+        found,
+        context_missing=wanted if missing else "",
+        context_variable=bool(env.get("DOCKER_CONTEXT")),
         stale_contexts={one.name: one.name == current for one in contexts.ours() if is_stale(one)},
         config=str(folder / "config.json"),
         config_trouble=trouble,
@@ -177,16 +189,6 @@ def _own_socket(home: Home, docker_host: str) -> str:
         return ""
     ours = path.is_relative_to(home.machines) or (path.parent / "machine.json").exists()
     return str(path) if ours else ""
-
-
-def _listens(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
-        tried.settimeout(2.0)
-        try:
-            tried.connect(path)
-        except OSError:
-            return False
-    return True
 
 
 def _helpers_missing(config: Path, env: Mapping[str, str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from cove.errors import CoveError, MachineError
+from cove.errors import CoveError
 from cove.guest.client import GuestClient
 from cove.host.engine import Engine
 from cove.machine.client import SupervisorClient
@@ -41,7 +41,7 @@ def _state(store: Store, folder: Path) -> MachineState | None:
     try:
         machine = store.load(paths.name)
     except CoveError as error:
-        damage = (error.details or error.message) if isinstance(error, MachineError) else error.message
+        damage = error.details or "it is not what Cove writes"
         return MachineState(name=paths.name, folder=str(folder), damage=damage, leftovers=leftovers)
     record = machine.record
     return MachineState(

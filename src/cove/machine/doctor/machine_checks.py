@@ -32,7 +32,7 @@ def check_machines(facts: Examined) -> Iterator[Finding]:
         if machine.spec is not None:
             yield from _driver(machine.spec, facts.host)
         for port in machine.ports:
-            yield from _port(machine.name, port)
+            yield from _port(machine.name, port, mac=facts.host.system == "darwin")
         if machine.alive is not None:
             yield from _alive(machine.name, machine.alive)
     for name, file in facts.autostart_stale.items():
@@ -119,7 +119,7 @@ def _driver(spec: MachineSpec, host: HostFacts) -> Iterator[Finding]:
         )
 
 
-def _port(machine: str, port: Mapping[str, Any]) -> Iterator[Finding]:
+def _port(machine: str, port: Mapping[str, Any], *, mac: bool) -> Iterator[Finding]:
     error = port.get("error")
     if not error:
         return
@@ -131,18 +131,23 @@ def _port(machine: str, port: Mapping[str, Any]) -> Iterator[Finding]:
             subject=machine,
             what=f"{where} is reserved for root on this host",
             why=why,
-            fix=f"sudo sysctl net.ipv4.ip_unprivileged_port_start={port['port']}, "
+            fix=f"publish it on all addresses: -p {port['port']}:PORT"
+            if mac
+            else f"sudo sysctl net.ipv4.ip_unprivileged_port_start={port['port']}, "
             f"then: cove -m {machine} docker restart {port['container']}",
         )
         return
-    list_it = f"ss -Hlnp {'-t' if port['protocol'] == 'tcp' else '-u'} 'sport = :{port['port']}'"
+    list_it = (
+        f"lsof -nP -i {port['protocol']}:{port['port']}"
+        if mac
+        else f"ss -Hlnp {'-t' if port['protocol'] == 'tcp' else '-u'} 'sport = :{port['port']}'"
+    )
     yield problem(
         "port-taken",
         subject=machine,
         what=f"{where} could not be had: {error}",
         why=why,
-        fix=f"see who has it ({list_it}; on macOS lsof -nP -i :{port['port']}), "
-        f"then: cove -m {machine} docker restart {port['container']}",
+        fix=f"see who has it ({list_it}), then: cove -m {machine} docker restart {port['container']}",
     )
 
 

@@ -45,10 +45,26 @@ def check_clients(facts: Examined) -> Iterator[Finding]:
             why="It is the one in use: docker's clients fail." if current else "It leads nowhere.",
             fix=f"docker context rm --force {shlex.quote(name)}",
         )
-    yield from _docker_config(clients)
+    if clients.context_missing and clients.context_missing not in clients.stale_contexts:
+        yield problem(
+            "context-missing",
+            subject=clients.context_missing,
+            what=f"docker is set to the context {clients.context_missing}, which does not exist",
+            why="docker's clients fail; another program's machine that was removed leaves this behind.",
+            fix="unset DOCKER_CONTEXT" if clients.context_variable else "docker context use default",
+        )
+    if clients.system_socket and not clients.system_socket_answers:
+        yield warning(
+            "system-socket-stale",
+            subject=clients.system_socket,
+            what="/var/run/docker.sock leads to a machine that does not run",
+            why="Programs that know no other place of an engine fail, and say that docker is not running.",
+            fix="cove list, and start that machine; or do without: cove socket unlink | sh",
+        )
+    yield from _docker_config(clients, mac=facts.host.system == "darwin")
 
 
-def _docker_config(clients: Clients) -> Iterator[Finding]:
+def _docker_config(clients: Clients, *, mac: bool) -> Iterator[Finding]:
     if clients.config_trouble:
         yield problem(
             "docker-config-damaged",
@@ -59,14 +75,15 @@ def _docker_config(clients: Clients) -> Iterator[Finding]:
             "then docker login again",
         )
     for helper in clients.helpers_missing:
+        name = helper.removeprefix("docker-credential-")
+        install = "brew install docker-credential-helper" if mac else f"install {helper}"
         yield problem(
             "credential-helper-missing",
             subject=helper,
             what=f"docker's config.json names {helper}, which is not on PATH",
             why='Pulls fail with "error getting credentials", also those that need no login; '
             "Docker Desktop leaves this behind.",
-            fix=f"brew install docker-credential-helper, or remove {helper.removeprefix('docker-credential-')!r} "
-            f"from credsStore and credHelpers in {clients.config}",
+            fix=f"{install}, or remove {name!r} from credsStore and credHelpers in {clients.config}",
         )
 
 

@@ -46,12 +46,17 @@ def proxy(**changes: object) -> Examined:
     return replace(WELL, proxies=(Proxy(**{**settings, "trouble": "", **changes}),))  # type: ignore[arg-type]
 
 
-def port(number: int, error: str | None, protocol: str = "tcp") -> Examined:
+def port(number: int, error: str | None, protocol: str = "tcp", address: str = "0.0.0.0") -> Examined:
     described = {
-        "container": "web", "protocol": protocol, "address": "0.0.0.0", "port": number,
+        "container": "web", "protocol": protocol, "address": address, "port": number,
         "container_port": 80, "error": error,
     }  # fmt: skip
     return running_with(ports=(described,))
+
+
+def on_a_mac(facts: Examined) -> Examined:
+    (state,) = facts.machines
+    return replace(mac(), machines=(replace(state, spec=replace(SPEC, driver="vz", architecture="aarch64")),))
 
 
 def running_with(**changes: object) -> Examined:
@@ -143,6 +148,32 @@ PROVOKED: dict[str, tuple[str, str, Examined]] = {
     "docker host": ("docker-host-stale", "problem", clients(docker_host="/m/dev/docker.sock")),
     "context": ("context-stale", "warning", clients(stale_contexts={"cove-old": False})),
     "context in use": ("context-stale", "problem", clients(stale_contexts={"cove-old": True})),
+    "context that is not there": (
+        "context-missing",
+        "problem",
+        clients(context_missing="colima"),
+    ),
+    "DOCKER_CONTEXT that is not there": (
+        "context-missing",
+        "problem",
+        clients(context_missing="colima", context_variable=True),
+    ),
+    "system socket": ("system-socket-stale", "warning", clients(system_socket="/h/m/dev/docker.sock")),
+    "helper on a mac": (
+        "credential-helper-missing",
+        "problem",
+        replace(mac(), clients=clients(helpers_missing=("docker-credential-osxkeychain",)).clients),
+    ),
+    "port of a mac": (
+        "port-taken",
+        "problem",
+        on_a_mac(port(5000, "Address already in use")),
+    ),
+    "low port of a mac": (
+        "port-low",
+        "problem",
+        on_a_mac(port(80, "Permission denied", address="127.0.0.1")),
+    ),
     "docker's configuration": ("docker-config-damaged", "problem", clients(config_trouble="not JSON")),
     "helper": (
         "credential-helper-missing",
@@ -215,8 +246,8 @@ def test_every_recorded_host(path: Path, golden: Callable[[str, str], None]) -> 
 
 def test_the_page_names_every_finding() -> None:
     page = (ROOT / "docs/doctor.md").read_text()
-    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
-    assert {id_.strip().strip("`"): about.strip() for id_, about in rows} == dict(CHECKS)
+    table = "".join(f"| `{id_}` | {about} |\n" for id_, about in CHECKS.items())
+    assert page.endswith(f"| id | what it says |\n|---|---|\n{table}")
 
 
 def test_what_was_not_looked_at_is_said() -> None:

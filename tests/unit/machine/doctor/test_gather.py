@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cove.host import system_socket
 from cove.machine import autostart
 from cove.machine.contexts import context_store, write_context
 from cove.machine.doctor.examine import examine
@@ -195,6 +196,37 @@ def test_docker_host(store: Store, env: dict[str, str]) -> None:
         server.listen()
         assert found(store, env) == {}
     env["DOCKER_HOST"] = "unix:///nowhere/docker.sock"  # somebody else's
+    assert found(store, env) == {}
+
+
+def test_a_current_context_that_is_not_there(store: Store, env: dict[str, str], tmp_path: Path) -> None:
+    config = tmp_path / ".docker" / "config.json"
+    config.parent.mkdir()
+    config.write_text('{"currentContext": "colima"}')
+    finding = found(store, env)["context-missing"]
+    assert (finding.subject, finding.fix) == ("colima", "docker context use default")
+    assert found(store, env | {"DOCKER_CONTEXT": "default"}) == {}
+    assert found(store, env | {"DOCKER_HOST": "tcp://192.0.2.1:2375"}) == {}
+    assert found(store, env | {"DOCKER_CONTEXT": "gone"})["context-missing"].fix == "unset DOCKER_CONTEXT"
+    machine = store.create(SPEC)
+    write_context(machine, context_store(store.home, env))
+    assert found(store, env | {"DOCKER_CONTEXT": "cove-dev"}) == {}
+
+
+def test_the_system_socket(
+    store: Store, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "docker.sock"
+    monkeypatch.setattr(system_socket, "SYSTEM_SOCKET", place)
+    path = store.create(SPEC).paths.docker_socket
+    place.symlink_to(path)
+    assert found(store, env)["system-socket-stale"].subject == str(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        assert found(store, env) == {}
+    place.unlink()
+    place.symlink_to(tmp_path / "nothing of ours")
     assert found(store, env) == {}
 
 
