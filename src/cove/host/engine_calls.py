@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from cove.errors import EngineError
-from cove.host.forward import Stream
+from cove.host.carrying import Stream
 
 DEADLINE = 30.0
 """Seconds for one answer."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cove.host.forward import Dial, Forward, bind
+from cove.host.carrying import Dial
+from cove.host.forward import Forward, bind
 from cove.host.ports import ANY, HostPort, Target
 
 

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 import pytest
 
 from cove.host import forward
-from cove.host.forward import Forward, UdpForward, bind
+from cove.host.forward import Forward, bind
 from cove.host.ports import HostPort, Protocol, Target
+from cove.host.udp_forward import UdpForward
 
 DEADLINE = 20
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from cove.errors import CoveError, IntegrityError, NetworkError
 from cove.image.oci.model import Descriptor
 from cove.image.oci.store import ContentStore
-from cove.image.registry.session import CutError, Patience, Session
+from cove.image.registry.session import CutError, Session
+from cove.image.registry.transport import Patience
 from cove.system.part import Part
 
 

@@ -28,7 +28,8 @@ from cove.image.oci.store import MANIFEST_LIMIT, ContentStore
 from cove.image.registry.credentials import RunHelper, credentials_for
 from cove.image.registry.endpoints import Endpoint, RegistrySettings, Trust
 from cove.image.registry.layers import load_blob
-from cove.image.registry.session import CutError, Patience, Session, UnreachableError
+from cove.image.registry.session import CutError, Session, UnreachableError
+from cove.image.registry.transport import Patience
 from cove.system.files import storage_errors
 
 PARALLEL = 3

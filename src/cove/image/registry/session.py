@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -23,12 +20,11 @@ import requests
 import urllib3.exceptions
 from oras.auth.token import TokenAuth
 from oras.auth.utils import parse_auth_header
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
-from cove.errors import CoveError, NetworkError, NotFoundError, UsageError
+from cove.errors import CoveError, NetworkError, NotFoundError
 from cove.image.registry.credentials import Credentials
 from cove.image.registry.endpoints import HUB, Endpoint, Trust
+from cove.image.registry.transport import Adapter, Patience
 
 # it would print to stderr by itself; what it has to say becomes an error here
 logging.getLogger("oras.logger").addHandler(logging.NullHandler())
@@ -36,7 +32,6 @@ logging.getLogger("oras.logger").propagate = False
 
 _CLIENT = "cove"
 _CHUNK = 256 * 1024
-_WORTH_IT = (408, 429, 500, 502, 503, 504)
 
 
 class UnreachableError(NetworkError):
@@ -45,68 +40,6 @@ class UnreachableError(NetworkError):
 
 class CutError(NetworkError):
     """A connection that broke while something was on its way."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long and how often a request is tried; times in seconds.
-
-    Args:
-        connect: to reach a registry.
-        stall: without a single byte.
-        attempts: in a row without getting any further.
-        backoff: before the third attempt; doubles each time.
-        retry_after: the longest time that a busy registry may ask us to wait before the next attempt.
-    """
-
-    connect: float = 15.0
-    stall: float = 30.0
-    attempts: int = 4
-    backoff: float = 0.5
-    retry_after: int = 20
-
-
-@cache
-def _trusted(trust: Trust) -> ssl.SSLContext:
-    """What the host trusts and more; read once, as that takes a while."""
-    context = ssl.create_default_context()
-    try:
-        if trust.authorities:
-            context.load_verify_locations(cadata=trust.authorities)
-        if trust.client:
-            context.load_cert_chain(*trust.client)
-    except (ssl.SSLError, OSError) as error:
-        raise UsageError("a certificate for a registry cannot be read", details=str(error)) from error
-    return context
-
-
-class _Adapter(HTTPAdapter):
-    """Adds deadlines, repetition and the host's own certificate authorities (SSL_CERT_FILE included)."""
-
-    def __init__(self, patience: Patience, trust: Trust, *, verify: bool) -> None:
-        # urllib3 changes the context of a connection that checks nothing: that must not be the shared one
-        self._context: dict[str, Any] = {"ssl_context": _trusted(trust)} if verify else {}
-        self._timeout = (patience.connect, patience.stall)
-        again = patience.attempts - 1
-        retries = Retry(
-            total=again, connect=again, read=again, status=again, other=0, redirect=5, status_forcelist=_WORTH_IT,
-            allowed_methods=("GET", "HEAD"), backoff_factor=patience.backoff, raise_on_status=False,
-            retry_after_max=patience.retry_after,
-        )  # fmt: skip
-        super().__init__(max_retries=retries)
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
-        """Make connections that trust what the host trusts, besides the authorities that requests brings."""
-        super().init_poolmanager(connections, maxsize, block, **more, **self._context)
-
-    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
-        """The same behind a proxy."""
-        return super().proxy_manager_for(proxy, **more, **self._context)
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send with a deadline for connecting and for every byte."""
-        kwargs["timeout"] = kwargs.get("timeout") or self._timeout
-        return super().send(request, *args, **kwargs)
 
 
 class _Auth(TokenAuth):  # type: ignore[misc]  # oras is not annotated
@@ -192,7 +125,7 @@ class Session:
         session = self._registry.session
         session.headers.update({"User-Agent": _user_agent(), "Accept-Encoding": "identity"})
         for prefix in ("https://", "http://"):
-            session.mount(prefix, _Adapter(patience, trust, verify=endpoint.verify))
+            session.mount(prefix, Adapter(patience, trust, verify=endpoint.verify))
         self._registry.auth = _Auth(credentials)
         self._registry.auth.session = session
         self._registry.auth._tls_verify = endpoint.verify  # noqa: SLF001  (as oras' own factory sets it)

@@ -21,7 +21,8 @@ from cove.image.oci.store import ContentStore
 from cove.image.registry.credentials import Credentials
 from cove.image.registry.endpoints import RegistrySettings
 from cove.image.registry.pull import Puller, RegistrySource
-from cove.image.registry.session import Patience, Session, _Auth
+from cove.image.registry.session import Session, _Auth
+from cove.image.registry.transport import Patience
 from tests.unit.image.oci.layouts import LayoutMaker, layer_tar, member
 
 from .server import Registry, digest_of
