@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure Cove on this computer: starts, runs, overhead, idle cost, ways in beside ssh's, folders beside native ones.
+"""Measure Cove on this computer.
 
-Everything is done in a COVE_HOME of its own and removed afterwards. COVE_CACHE is used if it is set; else a cache
-is made first, which needs the network. What is compared is measured in turn, so that a computer that is busy at
-times is as unfair to one as to the other.
+    start    cold starts to an answer of the engine
+    run      docker run, what cove run adds to it, a container's stdin and stdout
+    idle     processor time of a machine that does nothing
+    paths    published ports and docker's socket beside ssh -L into the same guest
+    folders  files in a bind mount beside native ones
+
+Without a name all of it. Everything is done in a COVE_HOME of its own and removed afterwards, also after Ctrl-C and
+SIGTERM. COVE_CACHE is used if it is set; else a cache is made first, which needs the network. What is compared is
+measured in turn, so that a computer that is busy at times is as unfair to one as to the other.
 """
 
 from __future__ import annotations
@@ -12,6 +18,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -19,7 +26,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -121,20 +128,23 @@ def in_turn(rounds: int, *measures: Callable[[], float]) -> list[list[float]]:
     return found
 
 
-def measure_uml(bench: Bench) -> Iterator[Figure]:
-    """Everything that is promised, on User-Mode Linux."""
+def measure_uml(bench: Bench, wanted: Collection[str]) -> Iterator[Figure]:
+    """What is promised, on User-Mode Linux; ``wanted`` are keys of :data:`TOPICS`."""
+    for topic, measure in TOPICS.items():
+        if topic in wanted:
+            yield from measure(bench)
+
+
+def measure_starts(bench: Bench) -> Iterator[Figure]:
+    """Cold starts; the machine is stopped before and afterwards."""
+    bench.cove("stop")
     yield figure("uml: cold start to an answer of the engine", bench.starts(bench.rounds), target=4.0)
     bench.cove("start")
-    bench.cove(*TRUE)
-    yield from measure_runs(bench)
-    yield from measure_throughput(bench)
-    yield idle(bench)
-    yield from measure_ways(bench)
-    yield from measure_folders(bench)
 
 
 def measure_runs(bench: Bench) -> Iterator[Figure]:
-    """Docker run in all its ways, and what Cove adds."""
+    """Docker run in all its ways, what Cove adds, and the bytes of a container's stdin and stdout."""
+    bench.cove(*TRUE)
     run, docker, crun, runc, status = in_turn(
         bench.rounds,
         lambda: bench.cove(*TRUE),
@@ -151,6 +161,7 @@ def measure_runs(bench: Bench) -> Iterator[Figure]:
     yield figure("uml: docker run with runc", runc)
     yield figure("uml: runc to crun", [statistics.median(runc) / statistics.median(crun)], "x")
     yield figure("cove status", status, "ms", 200)
+    yield from measure_throughput(bench)
 
 
 def measure_throughput(bench: Bench) -> Iterator[Figure]:
@@ -257,14 +268,14 @@ def fetch(url: str) -> float:
     return time.perf_counter() - begun
 
 
-def idle(bench: Bench, seconds: float = 30.0) -> Figure:
+def measure_idle(bench: Bench, seconds: float = 30.0) -> Iterator[Figure]:
     """Share of one processor that all processes of an idle machine use together."""
     time.sleep(5)  # what the last container left to do
     supervisor = bench.machine.inspect()["processes"]["supervisor"]
     before, begun = ticks(supervisor), time.perf_counter()
     time.sleep(seconds)
     share = (ticks(supervisor) - before) / TICKS / (time.perf_counter() - begun)
-    return Figure(name="uml: processor time of an idle machine", value=100 * share, unit="%", target=1.0)
+    yield Figure(name="uml: processor time of an idle machine", value=100 * share, unit="%", target=1.0)
 
 
 def ticks(root: int) -> int:
@@ -286,17 +297,31 @@ def ticks(root: int) -> int:
     return sum(count for pid, count in used.items() if below(pid))
 
 
-def measure_qemu(bench: Bench) -> Iterator[Figure]:
-    """What emulation costs."""
-    yield figure("qemu/tcg: cold start to an answer of the engine", bench.starts(min(3, bench.rounds)))
-    bench.cove("start")
-    runs = in_turn(min(3, bench.rounds), lambda: bench.docker(*TRUE))
-    yield figure("qemu/tcg: docker run --rm ... true", runs[0])
+TOPICS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
+    "start": measure_starts,
+    "run": measure_runs,
+    "idle": measure_idle,
+    "paths": measure_ways,
+    "folders": measure_folders,
+}
+"""What can be measured, by its name on the command line."""
+
+
+def measure_qemu(bench: Bench, wanted: Collection[str]) -> Iterator[Figure]:
+    """What emulation costs: starts and runs."""
+    rounds = min(3, bench.rounds)
+    if "start" in wanted:
+        bench.cove("stop")
+        yield figure("qemu/tcg: cold start to an answer of the engine", bench.starts(rounds))
+        bench.cove("start")
+    if "run" in wanted:
+        runs = in_turn(rounds, lambda: bench.docker(*TRUE))
+        yield figure("qemu/tcg: docker run --rm ... true", runs[0])
 
 
 @contextmanager
 def prepared(driver: str, rounds: int) -> Iterator[Bench]:
-    """A machine with all that it needs in the cache, stopped; deleted afterwards."""
+    """A running machine with all that it needs in the cache; deleted afterwards."""
     accel = {"qemu": "tcg"}.get(driver, "auto")
     folder = bench_folders.shared_folder()
     machine = Client().machines.create(
@@ -305,7 +330,6 @@ def prepared(driver: str, rounds: int) -> Iterator[Bench]:
     bench = Bench(machine, rounds)
     try:
         bench.cove(*TRUE)
-        bench.cove("stop")
         yield bench
     finally:
         machine.delete(force=True)
@@ -327,12 +351,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("topic", nargs="*", metavar="NAME", help=f"one or more of {', '.join(TOPICS)}")
     parser.add_argument("--json", action="store_true", help="print all samples as JSON instead of a table")
     parser.add_argument(
         "--rounds", type=int, default=5, metavar="N", help="measurements of each (default: 5)"
     )
     parser.add_argument("--driver", choices=("uml", "qemu"), help="only this one (default: both)")
     wanted = parser.parse_args()
+    if unknown := set(wanted.topic) - set(TOPICS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # machines are deleted on the way out
     home = tempfile.mkdtemp(prefix="cove-bench-", dir="/tmp")
     os.environ["COVE_HOME"] = home
     figures: list[Figure] = []
@@ -341,7 +371,7 @@ def main() -> None:
             if wanted.driver not in (None, driver):
                 continue
             with prepared(driver, wanted.rounds) as bench:
-                for one in measure(bench):
+                for one in measure(bench, wanted.topic or TOPICS):
                     figures.append(one)
                     if not wanted.json:
                         show(one)

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import mmap
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -147,6 +150,51 @@ NAMES = [
 ]  # fmt: skip
 
 
+def test_a_missing_source_of_a_mount_is_refused_as_docker_does(world: World) -> None:
+    """``--mount`` makes no folders, ``-v`` does; nothing is made on the host by a refusal."""
+    missing = world.user / "nowhere"
+    told = talk(world.run("--mount", f"type=bind,src={missing},dst=/x", BUSYBOX, "true", code=125))
+    assert "bind source path does not exist" in told
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize("option", ["-v{}:/x:ro", "--mount=type=bind,src={},dst=/x,readonly"])
+def test_a_read_only_mount_of_a_writable_share(world: World, option: str) -> None:
+    folder = world.user / "readonly"
+    folder.mkdir(exist_ok=True)
+    (folder / "file").write_text("kept\n")
+    script = "cat /x/file; touch /x/new || echo x > /x/file || rm /x/file || mv /x/file /x/b || echo refused"
+    assert world.run(option.format(folder), BUSYBOX, "sh", "-c", script).stdout == b"kept\nrefused\n"
+    assert [path.name for path in folder.iterdir()] == ["file"]
+    assert (folder / "file").read_text() == "kept\n"
+
+
+COMPOSE = """
+services:
+  one:
+    build: ./context
+    volumes: ["./data:/data", "./settings.conf:/settings.conf:ro"]
+    command: sh -c "cat /built /settings.conf; echo made > /data/made"
+"""
+
+
+def test_compose_and_build_contexts_mean_the_hosts_paths(world: World) -> None:
+    project = world.user / "a project"
+    (project / "context").mkdir(parents=True)
+    (project / "data").mkdir()
+    (project / "compose.yaml").write_text(COMPOSE)
+    (project / "context/Dockerfile").write_text(f"FROM {BUSYBOX}\nCOPY file /built\n")
+    (project / "context/file").write_text("from the context\n")
+    (project / "settings.conf").write_text("from the host\n")
+    options = ("-m", "m", "docker", "compose", "--project-name", "folders")
+    try:
+        said = world.machine.home.cove(*options, "run", "--rm", "--build", "one", cwd=project).stdout
+        assert said.decode().endswith("from the context\nfrom the host\n")
+        assert (project / "data/made").read_text() == "made\n"
+    finally:
+        world.machine.home.cove(*options, "down", "--rmi", "all", cwd=project)
+
+
 def test_names_of_every_kind(world: World) -> None:
     folder = world.user / "names"
     folder.mkdir()
@@ -185,8 +233,10 @@ def test_hard_links(world: World) -> None:
     assert world.sh("stat -c %h first") == "2\n"
 
 
-def test_locks_hold_within_the_guest(world: World) -> None:
-    python = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+@pytest.mark.parametrize("kind", ["flock", "lockf"])
+def test_locks_hold_on_each_side(world: World, kind: str) -> None:
+    """Both kinds, flock(2) and fcntl(2): among all programs of the guest, and among those of the host; not across."""
+    python = f"import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.{kind}(f, fcntl.LOCK_EX | fcntl.LOCK_NB)"
     world.sh("echo > lock")
     lock = str(world.user / "lock")
     hold = f"{python}; print('held', flush=True); import time; time.sleep(60)"
@@ -195,6 +245,11 @@ def test_locks_hold_within_the_guest(world: World) -> None:
         assert holder.stdout.readline().strip() == b"held"
         second = world.machine.shell("python3", "-c", python, lock, code=None)
         assert b"BlockingIOError" in second.stdout + second.stderr
+        # what DESIGN.md says of the other side: virtiofsd carries no locks
+        with open(lock, "a") as ours:
+            getattr(fcntl, kind)(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            there = subprocess.run([sys.executable, "-c", python, lock], capture_output=True, check=False)
+            assert b"BlockingIOError" in there.stderr
 
 
 def test_mapped_memory(world: World) -> None:
@@ -205,6 +260,76 @@ def test_mapped_memory(world: World) -> None:
     )
     world.machine.shell("python3", "-c", script, str(world.user / "mapped"))
     assert (world.user / "mapped").read_bytes()[4095:4099] == b"abcd"
+
+
+FSX = """
+import hashlib, mmap, os, random, sys
+path, seed, size, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+chance = random.Random(seed)
+with open(path, "r+b", buffering=0) as file:
+    for _ in range(count):
+        length = os.fstat(file.fileno()).st_size
+        what, at, many = chance.choice("write write append map map truncate grow hole".split()), chance.randrange(size), chance.randrange(1, 20000)
+        data = chance.randbytes(many)
+        if what == "write":
+            os.pwrite(file.fileno(), data, at)
+        elif what == "append":
+            os.pwrite(file.fileno(), data, length)
+        elif what == "map" and length:
+            at %= length
+            with mmap.mmap(file.fileno(), length) as view:
+                view[at:at + many] = data[:length - at]
+        elif what == "truncate":
+            os.truncate(path, at)
+        elif what == "grow":
+            os.truncate(path, length + many)
+        elif what == "hole":
+            os.pwrite(file.fileno(), bytes(many), at)
+with open(path, "rb") as file:
+    print(hashlib.file_digest(file, "sha256").hexdigest(), os.path.getsize(path))
+"""
+"""What fsx of LTP and xfstests does: writes, maps, truncates and extends at random, by a seed."""
+
+
+def test_random_writes_truncations_and_maps_of_one_side_are_read_by_the_other(world: World) -> None:
+    """In turns, on one file; and the same steps on a file that only the host touches end the same."""
+    shared, model = world.user / "fsx", world.user.parent / "fsx-model"
+    shared.touch()
+    model.touch()
+
+    def steps(path: Path, seed: int) -> list[str]:
+        return [FSX, str(path), str(seed), str(200_000), "40"]
+
+    def here(path: Path, seed: int) -> str:
+        words = [sys.executable, "-c", *steps(path, seed)]
+        return subprocess.run(words, capture_output=True, check=True, text=True).stdout
+
+    def there(path: Path, seed: int) -> str:
+        return world.machine.shell("python3", "-c", *steps(path, seed)).stdout.decode()
+
+    for seed in range(0, 12, 2):
+        assert there(shared, seed) == here(model, seed)
+        assert shared.read_bytes() == model.read_bytes(), (
+            f"the host reads other than the guest wrote, seed {seed}"
+        )
+        assert here(shared, seed + 1) == here(model, seed + 1)
+        wanted = f"{model.stat().st_size}\n"
+        # the guest remembers attributes, the size among them, for a second
+        wait_until(lambda: world.sh("stat -c %s fsx") == wanted, "the new size", deadline=FRESH)  # noqa: B023
+
+
+def test_a_file_that_both_sides_have_open_and_map(world: World) -> None:
+    """What the guest writes through a map is in the host's map of the same file, once it is flushed."""
+    shared = world.user / "both"
+    shared.write_bytes(bytes(16384))
+    script = (
+        "import mmap, sys; f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 16384);"
+        "m[8000:8004] = b'here'; m.flush(); print(m[100:104].decode())"
+    )
+    with shared.open("r+b") as file, mmap.mmap(file.fileno(), 16384) as ours:
+        ours[100:104] = b"host"
+        assert world.machine.shell("python3", "-c", script, str(shared)).stdout == b"host\n"
+        assert ours[8000:8004] == b"here"
 
 
 def test_a_sparse_file_of_more_than_4_gib(world: World) -> None:
@@ -422,10 +547,35 @@ def test_changes_on_the_host_wake_watchers(world: World) -> None:
     world.machine.docker("rm", "-f", "watcher")
 
 
-def test_waking_can_be_switched_off(world: World) -> None:
-    home = world.machine.home
-    home.cove("create", "quiet", "--driver", "uml", "--no-file-events")
-    assert home.machine("quiet").inspect()["file_events"] is False
-    home.cove("set", "quiet", "--file-events")
-    assert home.machine("quiet").inspect()["file_events"] is True
-    home.cove("delete", "-f", "quiet")
+def test_waking_can_be_switched_off(cache: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="cove-it-", dir="/tmp"))
+    home = Home(folder / ".cove", cache, {"HOME": str(folder)})
+    machine = home.machine("m")
+    (folder / "file").write_text("1")
+    try:
+        home.cove("create", "m", "--driver", "uml", "--no-file-events", "--start", deadline=TIMEOUT)
+        assert machine.inspect()["file_events"] is False
+        machine.run("-d", "-v", f"{folder}:/x:ro", BUSYBOX, "sleep", "1000")
+        with home.begun("-m", "m", "shell", "python3", "-c", WATCH, str(folder)) as watcher:
+            assert watcher.stdout is not None
+            assert watcher.stdout.readline() == b"ready\n"
+            (folder / "file").write_text("2")
+            wait_until(lambda: machine.sh("cat /x/file", f"-v{folder}:/x") == "2", "the edit", deadline=FRESH)
+            time.sleep(1)  # within which it would be woken
+            machine.shell("touch", str(folder / "last"))
+            assert b" last" in watcher.stdout.readline()  # by this, and nothing before
+        home.cove("set", "m", "--file-events")
+        assert machine.inspect()["file_events"] is True
+        assert machine.inspect()["pending"] == ["file_events"]
+    finally:
+        home.close()
+        shutil.rmtree(folder)
+
+
+def test_a_machine_without_shares_refuses_every_bind(uml: Machine, home: Home, tmp_path: Path) -> None:
+    home.cove("create", "default", "--driver", "uml", "--mount-none", "--start")
+    machine = home.machine()
+    assert machine.inspect()["shares"] == []
+    told = talk(machine.run("--rm", "-v", f"{tmp_path}:/x", BUSYBOX, "true", code=125))
+    assert "is not shared with the machine default" in told
+    assert machine.shell("grep", "-c", "virtiofs", "/proc/mounts", code=None).stdout == b"0\n"

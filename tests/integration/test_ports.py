@@ -149,6 +149,35 @@ def test_the_address_is_honoured(on_uml: Serve) -> None:
         assert get(first + number, address)
 
 
+def test_all_addresses_means_those_beyond_the_loopback_too(on_uml: Serve) -> None:
+    port = free(2)
+    on_uml("-p", f"0.0.0.0:{port}:80", "-p", f"127.0.0.1:{port + 1}:80")
+    for address in {"127.0.0.1", "127.0.0.3", *own_addresses()}:
+        assert get(port, address)
+        assert reachable(port + 1, address) == (address == "127.0.0.1")
+
+
+def own_addresses() -> set[str]:
+    """The IPv4 addresses of this host beyond the loopback; none on a host without a network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(
+                ("192.0.2.1", 9)
+            )  # sends nothing; the kernel chooses the address it would send from
+        except OSError:
+            return set()
+        return {probe.getsockname()[0]}
+
+
+def test_a_container_sees_its_bridges_gateway_as_the_client(on_uml: Serve) -> None:
+    """The one promise about source addresses, as README.md and DESIGN.md have it."""
+    port = free()
+    cgi = "mkdir -p /w/cgi-bin; printf '#!/bin/sh\\necho; echo $REMOTE_ADDR' > /w/cgi-bin/who; chmod +x /w/cgi-bin/who"
+    on_uml("-p", f"{port}:80", command=("sh", "-c", f"{cgi}; exec httpd -f -h /w"))
+    wait_until(lambda: reachable(port), "the server")
+    assert get(port, path="/cgi-bin/who") == b"172.17.0.1\n"
+
+
 def test_ranges(on_uml: Serve) -> None:
     first = free(3)
     on_uml(
@@ -193,11 +222,11 @@ def test_datagrams(serve: Serve) -> None:
     exchange(port)
 
 
-def exchange(port: int) -> None:
+def exchange(port: int, address: str = "127.0.0.1") -> None:
     """Several clients, of which the first tries again: nothing tells when the server has its port, and UDP forgets."""
     clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
     for client in clients:
-        client.connect(("127.0.0.1", port))
+        client.connect((address, port))
         client.settimeout(0.5)
     for _ in range(100):
         clients[0].send(b"anyone?")
@@ -214,6 +243,16 @@ def exchange(port: int) -> None:
             assert client.recv(1 << 16) == data
     for client in clients:
         client.close()
+
+
+def test_a_range_of_datagrams_on_one_address(uml: Machine, on_uml: Serve) -> None:
+    first = free(2)
+    name = on_uml("-p", f"127.0.0.2:{first}-{first + 1}:9-10/udp", image=DEBIAN, command=UDP_ECHO)
+    shown = uml.docker("port", name).stdout.decode().splitlines()
+    assert shown == [f"{inner}/udp -> 127.0.0.2:{outer}" for inner, outer in ((10, first + 1), (9, first))]
+    exchange(first, "127.0.0.2")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:  # nobody has it on another address
+        elsewhere.bind(("127.0.0.1", first))
 
 
 def test_tcp_and_udp_share_a_number(on_uml: Serve) -> None:
@@ -327,17 +366,18 @@ def test_restart_policies_bring_ports_back(uml: Machine, on_uml: Serve) -> None:
     assert get(port)
 
 
-def test_what_the_supervisors_death_leaves(home: Home) -> None:
+def test_ports_go_and_come_back_with_whatever_died(home: Home) -> None:
     machine = home.machine()
     port = free()
     home.cove("create", "default", "--driver", "uml", "--start", deadline=300)
     machine.run("-d", "--restart", "always", "-p", f"{port}:80", BUSYBOX, "httpd", "-f", "-h", "/etc")
     assert get(port)
-    machine.shell("sync")
-    os.kill(machine.processes()["supervisor"], signal.SIGKILL)
-    wait_until(lambda: not reachable(port), "the port to go with the supervisor")
-    machine.start()
-    assert get(port)
+    for role in ("supervisor", "gvproxy", "vmm"):
+        machine.shell("sync")
+        os.kill(machine.processes()[role], signal.SIGKILL)
+        wait_until(lambda: not reachable(port), f"the port to go with the {role}")
+        machine.start()
+        assert get(port), role
     home.cove("stop", "default")
     assert not reachable(port)
     assert machine.inspect()["ports"] == []
