@@ -14,7 +14,7 @@ import select
 import sys
 import time
 
-from cove_guest import relay, wire
+from cove_guest import relay, wire, workers
 from cove_guest.engine import Engine, wait_readable
 from cove_guest.lean import signals
 
@@ -129,7 +129,7 @@ class Agent:
             connection.close()
             return
         try:
-            _thread.start_new_thread(handle, (connection,))
+            workers.start(lambda: handle(connection))
         except RuntimeError as error:
             log(f"no thread for a connection: {error}")
             connection.close()

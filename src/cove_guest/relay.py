@@ -16,6 +16,8 @@ import errno
 import os
 import select
 
+from cove_guest import workers
+
 CHUNK = 256 << 10
 CHUNK_LIMIT = 1 << 20
 _FIRST_ROOM = 16 << 10
@@ -54,7 +56,7 @@ def relay(client: _socket.socket, engine: _socket.socket) -> None:
     client.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     pair = _Pair(client, engine)
     try:
-        _thread.start_new_thread(pair.run, (pair.to_client,))
+        workers.start(lambda: pair.run(pair.to_client))
     except RuntimeError:  # no more threads
         client.close()
         engine.close()

@@ -246,7 +246,7 @@ def test_locks_hold_on_each_side(world: World, kind: str) -> None:
         second = world.machine.shell("python3", "-c", python, lock, code=None)
         assert b"BlockingIOError" in second.stdout + second.stderr
         # what DESIGN.md says of the other side: virtiofsd carries no locks
-        with open(lock, "a") as ours:
+        with Path(lock).open("a") as ours:
             getattr(fcntl, kind)(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
             there = subprocess.run([sys.executable, "-c", python, lock], capture_output=True, check=False)
             assert b"BlockingIOError" in there.stderr
@@ -269,7 +269,8 @@ chance = random.Random(seed)
 with open(path, "r+b", buffering=0) as file:
     for _ in range(count):
         length = os.fstat(file.fileno()).st_size
-        what, at, many = chance.choice("write write append map map truncate grow hole".split()), chance.randrange(size), chance.randrange(1, 20000)
+        what = chance.choice("write write append map map truncate grow hole".split())
+        at, many = chance.randrange(size), chance.randrange(1, 20000)
         data = chance.randbytes(many)
         if what == "write":
             os.pwrite(file.fileno(), data, at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -177,3 +178,25 @@ def test_no_place_to_write(bootstrap: ModuleType, filled: list[Path], tmp_path: 
     (tmp_path / "file").touch()
     with pytest.raises(bootstrap.SetupError, match="COVE_HOME"):
         bootstrap.setup(tmp_path / "file", "install", "stamp", tmp_path / "file/spare")
+
+
+def test_every_dependency_is_installed_by_its_hash(
+    clone: Path, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is locked has hashes, without exception, and pip is told to refuse everything else."""
+    for kind in ("install", "dev"):
+        text = (ROOT / f"requirements/{kind}.txt").read_text()
+        locked = re.findall(r"^[^\s#-].*(?:\n\s+.*)*", text, re.MULTILINE)
+        assert len(locked) > 10
+        assert not [entry for entry in locked if "==" not in entry or "--hash=sha256:" not in entry]
+    ran: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "run", lambda argv, **_: ran.append(argv))
+    monkeypatch.setattr(bootstrap, "installer", lambda _folder: ["pip", "install"])
+    folder = clone / ".venv"
+    folder.mkdir()
+    bootstrap.fill(folder, clone, "install")
+    installs = [argv for argv in ran if argv[:2] == ["pip", "install"]]
+    assert installs == [
+        ["pip", "install", "--require-hashes", "-r", str(clone / "requirements/install.txt")],
+        ["pip", "install", "--no-deps", "--no-build-isolation", "-e", str(clone)],
+    ]

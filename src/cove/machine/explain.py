@@ -105,7 +105,7 @@ def _tool(workshop: Workshop, group: str, program: str) -> Layer:
         "sha256": tool.sha256,
         "package": f"{tool.package} {tool.version} from {tool.suite}" if tool.package else "",
         "package sha256": tool.deb_sha256 or "",
-        "note": "loader and library path of the copy were rewritten" if tool.patched else "",
+        "note": "loader and libraries of the copy were rewritten" if tool.patched else "",
     }
 
 

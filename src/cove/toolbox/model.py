@@ -21,7 +21,8 @@ class Program:
         minimum: the oldest version that works, for programs that Cove did not choose itself.
         ask: arguments that make it print its version.
         env: variables it needs; ``{root}`` and ``{lib}`` stand for the prefix and its library folder.
-        patched: it cannot be started through a loader; a copy gets the prefix's loader written into it.
+        patched: it is a User-Mode Linux, which cannot be started through a loader: a copy gets the prefix's loader
+            and a guard against stops (:mod:`cove.toolbox.stop_guard`) written into it.
         wrapped: other programs start it too, so there is a shell script for it.
         elsewhere: folders besides PATH where distributions put it.
     """

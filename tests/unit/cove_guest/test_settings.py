@@ -46,8 +46,8 @@ class Guest:
         assert connection.recv(65536).startswith(b"GET /events?since=")
         connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
         time.sleep(0.05)
+        self.told += 1  # before it is, so that whoever heard of it finds it counted
         connection.sendall(b'{"Type":"daemon","Action":"reload"}\n')
-        self.told += 1
         connection.recv(1)
 
     def configure(self, files: dict[str, str], *, restart: bool = False) -> dict[str, object]:
