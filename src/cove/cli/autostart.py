@@ -12,7 +12,7 @@ from cove.cli.context import Session
 from cove.cli.options import JSON, NAME
 
 
-@click.group()
+@click.group(short_help="Start a machine whenever you log in.")
 def autostart() -> None:
     """Start a machine whenever you log in: a systemd user unit on Linux, a launchd agent on macOS.
 

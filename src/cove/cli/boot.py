@@ -11,7 +11,7 @@ from cove.cli.context import Session
 from cove.units import parse_size
 
 
-@click.command()
+@click.command(short_help="Boot an image, its console in this terminal.")
 @click.argument("image", metavar="IMAGE|YML", type=click.Path(path_type=Path))
 @click.option("--driver", default="auto", show_default=True, metavar="auto|uml|qemu", help="Who runs it.")
 @click.option(

@@ -26,7 +26,7 @@ class GoStyle(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=GoStyle)
+@click.command(cls=GoStyle, short_help="Build a bootable image from LinuxKit YAML.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("-f", "--format", "formats", multiple=True, metavar="NAME", help="What to make; repeatable.")
 @click.option("--name", metavar="NAME", default="", help="What the files' names begin with.")

@@ -20,7 +20,7 @@ _PLATFORM = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="What was fetched and built, images for builds.")
 def cache() -> None:
     """What was fetched and built, and images for `cove build`."""
 

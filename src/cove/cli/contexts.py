@@ -14,7 +14,7 @@ from cove.cli.options import JSON, NAME
 HEADER = ("NAME", "MACHINE", "DOCKER ENDPOINT")
 
 
-@click.group()
+@click.group(short_help="Docker contexts of machines.")
 def context() -> None:
     """Docker contexts: let every docker client on this host find a machine.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cove.sdk import Examination, Finding
 
 
-@click.command()
+@click.command(short_help="What is wrong here, and what mends it.")
 @click.option(
     "--network", is_flag=True, help="Ask the network, too: name servers, proxies, Debian's archive."
 )

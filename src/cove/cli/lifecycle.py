@@ -62,7 +62,7 @@ def create(session: Session, /, name: str | None, start_it: bool, as_json: bool,
         output.data(machine.name)
 
 
-@click.command()
+@click.command(short_help="Start a machine, or let a suspended one go on.")
 @NAME
 @click.option(
     "--cold", is_flag=True, help="Boot it even if it is suspended; what it had in memory is given up."
@@ -85,7 +85,7 @@ def start(session: Session, name: str | None, cold: bool, as_json: bool) -> None
         )
 
 
-@click.command()
+@click.command(short_help="Write a running machine to the disk as it is.")
 @NAME
 @click.option(
     "--asleep", is_flag=True, help="Keep its docker socket and ports open; whoever connects wakes it."
@@ -100,7 +100,7 @@ def suspend(session: Session, name: str | None, asleep: bool) -> None:
         output.talk(f"{machine.name} is suspended already")
 
 
-@click.command()
+@click.command(short_help="Stop a machine, its containers first.")
 @NAME
 @click.option("-f", "--force", is_flag=True, help="End it at once; containers get no chance to stop.")
 @click.option(

@@ -174,7 +174,7 @@ def machine_upgrade(session: Session, names: tuple[str, ...]) -> None:
         output.talk(f"{chosen.name} {'has a newer guest now' if changed else 'is up to date'}")
 
 
-@click.group()
+@click.group(short_help="boot2docker's commands, as Cove has them.")
 def boot2docker() -> None:
     """boot2docker's commands, as Cove has them: up, down, save, info, shellinit."""
 

@@ -76,7 +76,7 @@ def logs(session: Session, name: str | None, source: str, boot: bool, follow: bo
         sys.stdout.buffer.flush()
 
 
-@click.command()
+@click.command(short_help="Lines that point Docker clients at a machine.")
 @NAME
 @click.option("--shell", metavar="bash|zsh|fish", help="The shell's dialect (default: that of $SHELL).")
 @click.option("-u", "--unset", is_flag=True, help="Lines that remove the variables.")
@@ -108,7 +108,7 @@ def version(session: Session, name: str | None, as_json: bool) -> None:
         output.data(texts.versions(found))
 
 
-@click.command()
+@click.command(short_help="Where does the Linux kernel come from?")
 @NAME
 @JSON
 @click.pass_obj
@@ -122,7 +122,7 @@ def explain(session: Session, name: str | None, as_json: bool) -> None:
         output.data(texts.explanation(layers))
 
 
-@click.command()
+@click.command(short_help="A completion script for your shell.")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
     """A completion script for a shell: source <(cove completion bash)."""

@@ -15,7 +15,7 @@ from cove.errors import UsageError
 from cove.units import format_size
 
 
-@click.command("set")
+@click.command("set", short_help="Change what a machine has.")
 @NAME
 @settings
 @click.option(
@@ -44,7 +44,7 @@ def set_(session: Session, /, name: str | None, as_json: bool, **changes: Any) -
         )
 
 
-@click.command()
+@click.command(short_help="Give unused disk space back to this host.")
 @NAME
 @JSON
 @click.pass_obj

@@ -10,7 +10,7 @@ from cove.cli.context import Session
 from cove.cli.options import JSON, NAME
 
 
-@click.group("socket")
+@click.group("socket", short_help="/var/run/docker.sock for programs that want it.")
 def socket_() -> None:
     """/var/run/docker.sock, for programs that look for an engine nowhere else.
 

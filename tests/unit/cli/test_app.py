@@ -177,3 +177,10 @@ def test_bare_failures_are_one_line(cove: Cove) -> None:
 def test_results_that_are_no_exit_code_are_0(cove: Cove, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.cli, "main", lambda *_arguments, **_options: None)
     assert cove("list").code == 0
+
+
+def test_help_says_whole_sentences_on_a_narrow_terminal(cove: Cove, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = cove("--help").out.partition("Commands:")[2].splitlines()
+    assert commands
+    assert not [line for line in commands if line.endswith("...")]
