@@ -229,3 +229,13 @@ def enter_network(process: str) -> None:
         _check(_libc.setns(handle, _CLONE_NEWNET), process)
     finally:
         os.close(handle)
+
+
+def set_hostname(name: str) -> None:
+    """Name the guest (sethostname(2)).
+
+    Raises:
+        OSError: it is too long.
+    """
+    encoded = name.encode("ascii")
+    _check(_libc.sethostname(encoded, len(encoded)), name)

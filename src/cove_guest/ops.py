@@ -8,7 +8,7 @@ import time
 
 from cove_guest import __version__, ops_disk, ops_engine, wire
 from cove_guest.lean import signals
-from cove_guest.procfs import number, read, uptime
+from cove_guest.procfs import number, read, uptime, write
 from cove_guest.wire import RefusedError
 
 TYPE_CHECKING = False
@@ -103,7 +103,10 @@ def services(run: str) -> Answer:
 
 
 def _wake(context: Context, request: Request) -> Answer:
-    """After a suspension: set the clock, draw random numbers anew, let the data disk be written again."""
+    """After a suspension: set the clock, draw random numbers anew, let the data disk be written again.
+
+    With ``hostname`` the guest is a clone: it gets that name and an identity of its own.
+    """
     from cove_guest import kernel
 
     seconds = request.number("seconds")
@@ -114,6 +117,10 @@ def _wake(context: Context, request: Request) -> Answer:
     frozen = kernel.thaw(context.data)  # first: an import may write the data disk
     answer = _clock(context, request) if seconds else {}
     kernel.add_entropy(seed)
+    hostname = request.text("hostname", "")
+    if hostname:
+        kernel.set_hostname(hostname)
+        write(context.machine_id, os.urandom(16).hex() + "\n")
     return {**answer, "frozen": frozen}
 
 

@@ -15,6 +15,12 @@ def read(path: str) -> str:
         return file.read()
 
 
+def write(path: str, text: str) -> None:
+    """Write a whole small file."""
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
 def number(path: str) -> int:
     """The number that a file holds; 0 if it holds none or is not there."""
     try:

@@ -22,13 +22,17 @@ class Context:
         data: where the data disk is mounted.
         run: folder with ``NAME.pid`` and ``NAME.starts`` of each service.
         init: process id of init; another one in tests.
+        machine_id: where /etc/machine-id leads, machine-id(5).
     """
 
-    def __init__(self, *, engine: Engine, data: str, run: str, init: int) -> None:
+    def __init__(
+        self, *, engine: Engine, data: str, run: str, init: int, machine_id: str = "/run/machine-id"
+    ) -> None:
         self.engine = engine
         self.data = data
         self.run = run
         self.init = init
+        self.machine_id = machine_id
 
 
 class Request:

@@ -66,6 +66,7 @@ COMMANDS: list[click.Command] = [
     lifecycle.start,
     lifecycle.stop,
     lifecycle.suspend,
+    lifecycle.clone,
     lifecycle.restart,
     lifecycle.delete,
     resources.set_,

@@ -100,6 +100,29 @@ def suspend(session: Session, name: str | None, asleep: bool) -> None:
         output.talk(f"{machine.name} is suspended already")
 
 
+@click.command(short_help="Copy a machine, with all that it does.")
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@click.option("--count", type=int, metavar="N", help="Make N of them: DST-1, DST-2 ...")
+@click.option("--start", "start_them", is_flag=True, help="Start them at once.")
+@JSON
+@click.pass_obj
+def clone(
+    session: Session, source: str, target: str, count: int | None, start_them: bool, as_json: bool
+) -> None:
+    """Copy a machine: a running or suspended one with all that it does, else its disk. A copy costs what it changes."""
+    clones = session.client().machine(source).clone(target, count=count)
+    if start_them:
+        for one in clones:
+            one.start()
+    session.close()
+    if as_json:
+        output.as_json([one.inspect() for one in clones])
+    else:
+        for one in clones:
+            output.data(one.name)
+
+
 @click.command(short_help="Stop a machine, its containers first.")
 @NAME
 @click.option("-f", "--force", is_flag=True, help="End it at once; containers get no chance to stop.")

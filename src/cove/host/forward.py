@@ -8,16 +8,21 @@ and later it is opened, when what it leads to is there.
 from __future__ import annotations
 
 import errno
+import random
 import socket
 from typing import Protocol
 
 from cove.host.carrying import Dial
-from cove.host.ports import HostPort, Target
+from cove.host.ports import ANY, HostPort, Target
+from cove.host.ports import Protocol as PortProtocol
 from cove.host.tcp_forward import TcpForward
 from cove.host.udp_forward import UdpForward
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
+
+_TRIES = 64
+"""Numbers that are tried before one is given that is taken."""
 
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
@@ -66,3 +71,27 @@ def _listener(port: HostPort) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def free_number(protocol: PortProtocol, address: str, first: int, last: int) -> int:
+    """A number that is free on this host now, drawn at random.
+
+    Args:
+        protocol: "tcp" or "udp".
+        address: where it has to be free; "" is everywhere.
+        first: the least that is drawn.
+        last: the greatest.
+
+    Returns:
+        the number; any of them if none is free, so that whoever takes it is told why it cannot be had.
+    """
+    numbers = random.sample(range(first, last + 1), min(_TRIES, last - first + 1))
+    for number in numbers:
+        try:
+            for each in (address,) if address else ANY:
+                _listener(HostPort(protocol=protocol, address=each, port=number)).close()
+        except OSError as error:
+            if error.errno not in _NO_SUCH_FAMILY:
+                continue
+        return number
+    return numbers[0]

@@ -38,6 +38,7 @@ def vmm_bounds(
         boot.initrd,
         boot.root,
         boot.settings,
+        *boot.layers,
         *plan.firmware,
         Path("/proc"),
         *saved,

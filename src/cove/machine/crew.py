@@ -92,9 +92,7 @@ class Crew:
 
     async def start_vm(self, on_console: OnConsole) -> None:
         """Start the guest; returns as soon as its VMM runs."""
-        # a file on a disk would be written back all the time: such a guest's memory is written when it is suspended
-        fast = self._plan.memory_dir != self._paths.vm_dir
-        memory = self._prepare_memory(own=fast and self._driver.capabilities.suspend)
+        memory = self._prepare_memory(own=self._fast and self._driver.capabilities.suspend)
         await self._start(self._runtime(memory), on_console)
 
     async def load_vm(self, saved: SavedGuest, on_console: OnConsole) -> None:
@@ -104,11 +102,15 @@ class Crew:
             MachineError: it cannot be loaded.
             CoveError: something cannot be started, or there is no room for the guest's memory.
         """
-        memory = self._prepare_memory(own=saved.memory.exists())
-        filling = asyncio.create_task(self._fill(saved.memory))
+        apart = saved.memory.exists()
+        private = apart and self._plan.private
+        memory = self._prepare_memory(own=not private and (apart or self._fast))
+        filling = asyncio.create_task(self._fill(saved.memory) if apart and not private else asyncio.sleep(0))
         try:
             await self.start_services()
-            runtime = replace(self._runtime(memory), incoming=saved.devices)
+            runtime = replace(self._runtime(memory), incoming=saved.devices, incoming_memory=not apart)
+            if private:
+                runtime = replace(runtime, memory_file=saved.memory, memory_private=True)
 
             async def ready() -> None:
                 await filling
@@ -166,6 +168,11 @@ class Crew:
             self._memory = None
         self.memory_file = None
 
+    @property
+    def _fast(self) -> bool:
+        # a file on a disk would be written back all the time: such a guest's memory is written when it is suspended
+        return self._plan.memory_dir != self._paths.vm_dir
+
     def _prepare_memory(self, *, own: bool) -> Path:
         self._memory = MemoryFolder(self._plan.memory_dir, self._paths.root)
         if own:
@@ -187,7 +194,7 @@ class Crew:
 
     async def _start(self, runtime: Runtime, on_console: OnConsole, ready: Ready | None = None) -> None:
         command = self._driver.command(self._plan.spec, self._plan.boot, runtime, self._plan.tools)
-        saved = [runtime.incoming] if runtime.incoming is not None else []
+        saved = [path for path in (runtime.incoming, runtime.memory_private and runtime.memory_file) if path]
         bounds = vmm_bounds(self._plan, self._paths, command, runtime.memory_dir, saved)
         log.info("starting %s", " ".join(command.argv))
         self.vm = await self._driver.start(command, replace(runtime, confinement=bounds), on_console, ready)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from cove.host.contexts import context_name
+from cove.machine.disks import data_disk
 from cove.machine.resources import pending
 from cove.machine.store import Machine
 from cove.system.files import allocated
@@ -14,6 +15,7 @@ from cove.system.files import allocated
 def describe(machine: Machine) -> dict[str, Any]:
     """Everything recorded of a machine; sizes in bytes, times in seconds (since the epoch where absolute)."""
     spec, record, paths = machine.spec, machine.record, machine.paths
+    disk = data_disk(paths)
     return {
         "name": spec.name,
         "status": str(record.state),
@@ -28,8 +30,8 @@ def describe(machine: Machine) -> dict[str, Any]:
         "memory": spec.memory,
         "disk": {
             "size": spec.disk,
-            "allocated": allocated(paths.data_disk) if paths.data_disk.exists() else 0,
-            "path": str(paths.data_disk),
+            "allocated": allocated(disk) if disk.exists() else 0,
+            "path": str(disk),
         },
         "pending": pending(machine),
         "context": context_name(machine.name),

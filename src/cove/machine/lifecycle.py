@@ -12,6 +12,7 @@ from cove.events import Note, Report, stage
 from cove.machine.assets import Workshop
 from cove.machine.client import SupervisorClient
 from cove.machine.contexts import withdraw
+from cove.machine.disks import disk_folders, ensure_disk, layers_of, sweep_layers
 from cove.machine.drivers import driver_named
 from cove.machine.launching import ABANDON_DEADLINE, LOCK_DEADLINE, STAGE_DEADLINE, clear_dead, run, take_lock
 from cove.machine.leftovers import clear_leftovers
@@ -24,7 +25,7 @@ from cove.machine.state import ALIVE, State
 from cove.machine.store import Machine, Store, observe
 from cove.machine.suspended import end_sleep, end_suspension, go_on, wake
 from cove.spec.facts import choose_memory_place
-from cove.system.files import grow_sparse, link_to, locked, make_sparse
+from cove.system.files import link_to, locked
 from cove.system.probe import host_facts
 from cove.system.process import Command
 from cove.vmm.base import BootFiles
@@ -119,6 +120,8 @@ def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
         try:
             clear_leftovers(paths)
             store.remove(paths)
+            with store.making():
+                sweep_layers(store.home, disk_folders(store.home))
         finally:
             os.close(lock)
     withdraw(paths, store.home, report)
@@ -146,10 +149,8 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
         firmware += toolbox.firmware
     guest = workshop.guest(spec)
     store.set_image(machine, guest.id)
-    if not machine.paths.data_disk.exists():
-        make_sparse(machine.paths.data_disk, spec.disk)
+    disk = ensure_disk(machine.paths, spec.disk)
     write_disk(machine.paths, gather(spec, workshop.config, store.home, os.environ))
-    grow_sparse(machine.paths.data_disk, spec.disk)  # the guest fits its file system to it
     image = guest.root.parent
     if spec.driver == "uml":  # its command line cannot name every path
         link_to(image, machine.paths.image_link)
@@ -160,7 +161,8 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
             kernel=guest.kernel or Path(tools["linux.uml"].argv[0]),
             initrd=image / guest.initrd.name,
             root=image / guest.root.name,
-            data=machine.paths.data_disk,
+            data=disk,
+            layers=tuple(layers_of(disk)),
             settings=machine.paths.settings,
             cmdline=guest.cmdline,
         ),

@@ -31,6 +31,8 @@ class LaunchPlan:
         hidden: folders in shares that the guest must not see: their path there, and the real one on the host.
         resolv_conf: the file that says where this host asks for names.
         resume: whether the machine's saved guest is to go on, instead of a new one being booted.
+        private: whether that guest shares its memory with others: what it writes is its own.
+        cloned: whether the guest began as another machine's, whose engine draws the same numbers as this one's.
     """
 
     spec: MachineSpec
@@ -42,6 +44,8 @@ class LaunchPlan:
     hidden: Mapping[str, Path] = field(default_factory=dict)
     resolv_conf: Path = RESOLV_CONF
     resume: bool = False
+    private: bool = False
+    cloned: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -55,6 +59,7 @@ class LaunchPlan:
                 "data": str(self.boot.data),
                 "settings": str(self.boot.settings),
                 "cmdline": self.boot.cmdline,
+                "layers": [str(path) for path in self.boot.layers],
             },
             "tools": {
                 name: {"argv": list(tool.argv), "env": dict(tool.env)} for name, tool in self.tools.items()
@@ -65,6 +70,8 @@ class LaunchPlan:
             "hidden": {path: str(real) for path, real in self.hidden.items()},
             "resolv_conf": str(self.resolv_conf),
             "resume": self.resume,
+            "private": self.private,
+            "cloned": self.cloned,
         }
 
     @classmethod
@@ -80,6 +87,7 @@ class LaunchPlan:
                 data=Path(boot["data"]),
                 settings=Path(boot["settings"]),
                 cmdline=boot["cmdline"],
+                layers=tuple(Path(path) for path in boot.get("layers", ())),
             ),
             tools={name: Command(tuple(tool["argv"]), tool["env"]) for name, tool in data["tools"].items()},
             firmware=tuple(Path(path) for path in data["firmware"]),
@@ -88,4 +96,6 @@ class LaunchPlan:
             hidden={path: Path(real) for path, real in data.get("hidden", {}).items()},
             resolv_conf=Path(data.get("resolv_conf", RESOLV_CONF)),
             resume=bool(data.get("resume", False)),
+            private=bool(data.get("private", False)),
+            cloned=bool(data.get("cloned", False)),
         )

@@ -12,6 +12,7 @@ from cove.events import Report, stage
 from cove.guest.client import GuestClient
 from cove.machine.client import SupervisorClient
 from cove.machine.config import load_config
+from cove.machine.disks import data_disk, size_of
 from cove.machine.drivers import driver_named
 from cove.machine.settings import gather, tell_engine
 from cove.machine.store import Machine, Store
@@ -77,9 +78,8 @@ def pending(machine: Machine) -> list[str]:
     wanted = machine.spec.to_dict()
     waiting = [name for name in _RESOURCES if launched.get(name, wanted[name]) != wanted[name]]
     # a disk that grew meanwhile has its size already
-    has_disk = (
-        machine.paths.data_disk.exists() and machine.paths.data_disk.stat().st_size >= machine.spec.disk
-    )
+    disk = data_disk(machine.paths)
+    has_disk = disk.exists() and size_of(disk) >= machine.spec.disk
     return [name for name in waiting if not (name == "disk" and has_disk)]
 
 
@@ -92,7 +92,7 @@ def trim(machine: Machine) -> Trimmed:
     """
     if not machine.running:
         raise MachineError(f"{machine.name} is {machine.record.state}", hint=f"cove start {machine.name}")
-    disk = machine.paths.data_disk
+    disk = data_disk(machine.paths)
     before = allocated(disk)
     told = GuestClient(machine.paths.agent_socket).call("trim", deadline=_TRIM_DEADLINE)["bytes"]
     after = allocated(disk)

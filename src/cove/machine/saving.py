@@ -115,10 +115,7 @@ class Saving:
                 if not same_contents(self._crew.memory_file, scratch.memory):
                     raise MachineError("the guest's memory was not written as it is")
             sync_file(self._plan.boot.data)
-        record = describe_guest(
-            self._driver, self._plan, own_memory=self._crew.memory_file is not None, created=time.time()
-        )
-        scratch.seal(record)
+        scratch.seal(describe_guest(self._driver, self._plan, created=time.time()))
 
     def _running(self) -> Vm:
         if self._crew.vm is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -104,7 +105,9 @@ class Store:
         """The names of all machines, sorted."""
         try:
             return sorted(
-                entry.name for entry in self.home.machines.iterdir() if (entry / "machine.json").is_file()
+                entry.name
+                for entry in self.home.machines.iterdir()
+                if not entry.name.startswith(".") and (entry / "machine.json").is_file()
             )
         except FileNotFoundError:
             return []
@@ -153,6 +156,20 @@ class Store:
                 hint=f"Restore it, or remove the machine: cove delete {name}",
             ) from error
 
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Be the only one who makes machines, or removes them, below this home."""
+        private_folder(self.home.root)
+        private_folder(self.home.machines)
+        with locked(self.home.machines / ".lock", waiting_for="making machines"):
+            for stale in self.home.machines.glob(".*.*"):  # of one that was killed
+                remove_tree(stale)
+            yield
+
+    def write(self, paths: MachinePaths, machine: Machine) -> None:
+        """Write what a machine is into a folder, which may be a scratch one."""
+        self._write(paths, machine.spec, machine.created, machine.image)
+
     def create(self, spec: MachineSpec) -> Machine:
         """Make the folder of a new machine; its disk is made at its first start.
 
@@ -160,9 +177,7 @@ class Store:
             ConflictError: there is one already.
         """
         paths = self.home.machine(spec.name)
-        private_folder(self.home.root)
-        private_folder(self.home.machines)
-        with locked(self.home.machines / ".lock", waiting_for="creating a machine"):
+        with self.making():
             if paths.spec.exists():
                 raise ConflictError(
                     f"there is a machine {spec.name!r} already", hint=f"cove start {spec.name}"

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING
 
 from cove.guest.relay import DOCKER, Tunnel
 from cove.host import binds
+from cove.host.drawn_ports import with_numbers
 from cove.host.engine_calls import EngineCalls
+from cove.host.forward import free_number
 from cove.host.names.resolver import Resolver
+from cove.host.ports import ephemeral_range
 from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
 from cove.machine.config import load_config
@@ -104,7 +107,7 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
             paths,
             keeper,
             partial(binds.refusal, machine=paths.name, shares=plan.spec.shares, hidden=plan.hidden),
-            amender(home, load_config(home.config), os.environ),
+            _amend(home, paths, plan),
             gate=gate,
             changed=clients.changed,
         ),
@@ -126,6 +129,16 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
     keeper.report = supervisor.tell_ports
     idle.suspend = partial(supervisor.suspend, asleep=True)
     return supervisor, keeper
+
+
+def _amend(home: Home, paths: MachinePaths, plan: LaunchPlan) -> Callable[[bytes], bytes]:
+    """What changes the requests that create containers."""
+    give_proxies = amender(home, load_config(home.config), os.environ)
+    if not plan.cloned:
+        return give_proxies
+    first, last = ephemeral_range(str(paths.root))
+    draw = partial(free_number, first=first, last=last)
+    return lambda body: with_numbers(give_proxies(body), draw)
 
 
 def _share_daemons(

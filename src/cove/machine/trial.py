@@ -84,6 +84,7 @@ class Trial:
             console_log=folder / "console",
             memory_private=memory_file is not None and not self._shares,
             incoming=guest.devices,
+            incoming_memory=not guest.memory.exists(),
         )
 
 

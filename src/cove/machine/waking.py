@@ -34,7 +34,8 @@ async def wake(paths: MachinePaths, crew: Crew, on_console: OnConsole, opened: C
         paths: the machine's files.
         crew: what runs for it.
         on_console: gets the console's lines.
-        opened: told as soon as the guest runs and can be reached, before its clock is right.
+        opened: told as soon as the guest runs and can be reached, before its clock is right; of a clone, when it has
+            become a machine of its own.
 
     Raises:
         MachineError: it cannot be loaded, or went on and does not answer. Only in the second case the saved guest
@@ -42,21 +43,27 @@ async def wake(paths: MachinePaths, crew: Crew, on_console: OnConsole, opened: C
         CoveError: something cannot be started.
     """
     guest = SavedGuest(paths.saved)
+    is_clone = guest.read().plan.spec.name != paths.name
     await crew.load_vm(guest, on_console)
     assert crew.vm is not None  # noqa: S101  (just started)
     guest.consume()
     await crew.vm.go_on()
-    opened()
+    if not is_clone:
+        opened()
     client = GuestClient(paths.agent_socket, deadline=_WAKE_DEADLINE)
-    seed = os.urandom(_SEED).hex()
+    words: dict[str, object] = {"entropy": os.urandom(_SEED).hex()}
+    if is_clone:
+        words["hostname"] = paths.name
     try:
-        await asyncio.to_thread(partial(client.call, "wake", seconds=time.time(), entropy=seed))
+        await asyncio.to_thread(partial(client.call, "wake", seconds=time.time(), **words))
     except (GuestError, DeadlineError) as error:
         raise MachineError(
             f"{paths.name} went on and does not answer: {error.message}",
             hint=f"cove start {paths.name} boots it; what was written to its disk is there.",
             log=paths.console_log,
         ) from error
+    if is_clone:
+        opened()  # not before it is another machine
 
 
 class Aftermath:

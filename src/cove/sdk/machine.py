@@ -65,6 +65,25 @@ class Machine(Handle):
 
         return suspend(self.installation.store, self.name, self.installation.report, asleep=asleep)
 
+    def clone(self, name: str, *, count: int | None = None) -> list[Machine]:
+        """Make copies of it: of a running or suspended one with all that it does, else of its disk.
+
+        They are not started, and cost what they change. A running machine is suspended meanwhile.
+
+        Args:
+            name: of the clone; with ``count`` they are called ``name-1`` and so on.
+            count: how many; None is one, called ``name``.
+
+        Raises:
+            ConflictError: a name is taken, or it is neither running, suspended nor stopped.
+            UnsupportedError: it runs, and its driver cannot suspend.
+        """
+        from cove.machine.clones import clone, clone_names
+
+        names = clone_names(name, count)
+        made = clone(self.installation.store, self.name, names, self.installation.workshop())
+        return [Machine(self.installation, one.name) for one in made]
+
     def stop(self, *, deadline: float = 30.0) -> bool:
         """Stop containers, flush the disk, power off; after ``deadline`` seconds it is ended. Says if it ran."""
         from cove.machine.lifecycle import stop

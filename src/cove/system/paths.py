@@ -262,6 +262,11 @@ class Home:
         return self.root / "b"
 
     @property
+    def layers(self) -> Path:
+        """Disks that others are based on; nobody writes to them."""
+        return self.root / "layers"
+
+    @property
     def config(self) -> Path:
         """The user's settings (YAML), optional."""
         return self.root / "config.yml"

@@ -43,7 +43,8 @@ class BootFiles:
         kernel: the kernel's file; the driver uml starts the toolbox's kernel instead.
         initrd: the initramfs.
         root: the immutable root (erofs), attached read-only.
-        data: the data disk (raw), attached writable.
+        data: the data disk, attached writable: raw, or qcow2 if its name ends so.
+        layers: the files that a qcow2 data disk is based on, which are only read.
         settings: the engine's settings (a tar archive), attached read-only.
         cmdline: kernel command line of the image.
     """
@@ -54,6 +55,7 @@ class BootFiles:
     data: Path
     settings: Path
     cmdline: str = ""
+    layers: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,7 @@ class Runtime:
         memory_file: the file that is the guest's memory, of its size; None leaves memory to the driver.
         memory_private: the guest sees the file's contents, and what it writes is its own and lost at its end.
         incoming: what :meth:`Vm.save` wrote, to go on from instead of booting.
+        incoming_memory: whether that holds the guest's memory as well.
     """
 
     folder: Path
@@ -97,6 +100,7 @@ class Runtime:
     memory_file: Path | None = None
     memory_private: bool = False
     incoming: Path | None = None
+    incoming_memory: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,8 @@ async def save(runtime: Runtime, target: Path) -> None:
     async with monitor(runtime.qmp_socket, "saving the guest", deadline=SAVE_DEADLINE) as client:
         # the disks are let go of only after all is written, and all that is written is in their files then
         await client.execute("stop")
-        await _prepare(client, runtime)
+        with_memory = runtime.memory_file is None or runtime.memory_private
+        await _prepare(client, with_memory=with_memory)
         await _migrate(client, "migrate", target)
 
 
@@ -40,17 +41,17 @@ async def load(runtime: Runtime, source: Path) -> None:
         MachineError: QEMU has ended, or cannot load it.
     """
     async with monitor(runtime.qmp_socket, "loading the guest", deadline=LOAD_DEADLINE) as client:
-        await _prepare(client, runtime)
+        await _prepare(client, with_memory=runtime.incoming_memory)
         await _migrate(client, "migrate-incoming", source)
 
 
-async def _prepare(client: QMPClient, runtime: Runtime) -> None:
+async def _prepare(client: QMPClient, *, with_memory: bool) -> None:
     wanted = {
         "events": True,
         # nobody opens a disk for writing because a guest was only looked at
         "late-block-activate": True,
-        "x-ignore-shared": runtime.memory_file is not None,
-        "mapped-ram": runtime.memory_file is None,
+        "x-ignore-shared": not with_memory,
+        "mapped-ram": with_memory,
     }
     capabilities = [{"capability": name, "state": state} for name, state in wanted.items()]
     await client.execute("migrate-set-capabilities", {"capabilities": capabilities})

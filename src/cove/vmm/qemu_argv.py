@@ -96,7 +96,8 @@ def _memory(spec: MachineSpec, runtime: Runtime) -> list[str]:
     elif runtime.shares:
         backend = "memory-backend-memfd,share=on"  # the share daemons work in the guest's memory itself
     else:
-        return []
+        backend = "memory-backend-ram"
+    # of one name, whatever it is: a guest's memory may be another kind of memory when it goes on
     return ["-object", f"{backend},id=memory,{size}", "-machine", "memory-backend=memory"]
 
 
@@ -127,12 +128,14 @@ def _kernel(spec: MachineSpec, boot: BootFiles, runtime: Runtime, board: Board) 
 def _disks(boot: BootFiles) -> list[str]:
     root, data, settings = escape(boot.root), escape(boot.data), escape(boot.settings)
     # the format is always given: a guest that writes a qcow2 header must not make QEMU believe it
+    kind = "qcow2" if boot.data.suffix == ".qcow2" else "raw"
     return [
         "-blockdev", f"driver=file,node-name=root-file,filename={root},read-only=on",
         "-blockdev", "driver=raw,node-name=root,file=root-file,read-only=on",
         "-device", "virtio-blk-pci,drive=root,serial=cove-root",
         "-blockdev", f"driver=file,node-name={DATA_NODE}-file,filename={data},discard=unmap,aio=threads",
-        "-blockdev", f"driver=raw,node-name={DATA_NODE},file={DATA_NODE}-file,discard=unmap,detect-zeroes=unmap",
+        "-blockdev",
+        f"driver={kind},node-name={DATA_NODE},file={DATA_NODE}-file,discard=unmap,detect-zeroes=unmap",
         "-device", f"virtio-blk-pci,drive={DATA_NODE},serial=cove-data,write-cache=on",
         "-blockdev", f"driver=file,node-name=settings-file,filename={settings},read-only=on",
         "-blockdev", "driver=raw,node-name=settings,file=settings-file,read-only=on",

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -197,6 +198,25 @@ def test_thaw_and_wake(context: Context, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(time, "clock_settime", lambda _clock, seconds: set_to.append(seconds))
     answer = ops.run(context, "wake", Request({"seconds": 1e9, "entropy": "00ff"}))
     assert (answer["frozen"], disk.frozen, disk.entropy, set_to) == (True, False, b"\x00\xff", [1e9])
+
+
+def test_clone_becomes_a_machine_of_its_own(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Disk(monkeypatch)
+    context.machine_id = str(tmp_path / "machine-id")
+    names: list[str] = []
+    monkeypatch.setattr(kernel, "set_hostname", names.append)
+    drawn = set()
+    for number in range(2):
+        ops.run(context, "wake", Request({"seconds": 0, "entropy": "", "hostname": f"c-{number}"}))
+        text = (tmp_path / "machine-id").read_text()
+        assert re.fullmatch("[0-9a-f]{32}\n", text)
+        drawn.add(text)
+    assert names == ["c-0", "c-1"]
+    assert len(drawn) == 2
+    ops.run(context, "wake", Request({"seconds": 0, "entropy": ""}))
+    assert (tmp_path / "machine-id").read_text() in drawn
 
 
 def test_busy_counts_programs_of_the_host(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

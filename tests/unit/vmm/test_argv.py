@@ -100,6 +100,21 @@ CASES: dict[str, tuple[MachineSpec, BootFiles, Runtime]] = {
         BOOT,
         dataclasses.replace(RUNTIME, firmware=(Path("/t/qemu"), Path("/t/seabios"))),
     ),
+    "qemu_argv/clone": (
+        TCG,
+        dataclasses.replace(BOOT, data=Path("/m/data.qcow2"), layers=(Path("/layers/1.img"),)),
+        dataclasses.replace(
+            RUNTIME,
+            memory_file=Path("/m/saved/memory"),
+            memory_private=True,
+            incoming=Path("/m/saved/devices"),
+        ),
+    ),
+    "qemu_argv/clone_with_shares": (
+        dataclasses.replace(TCG, shares=(Share(path="/home/you"),)),
+        BOOT,
+        dataclasses.replace(RUNTIME, memory_file=Path("/memory"), memory_private=True, shares=SHARES),
+    ),
     "vz_argv/plain": (VZ, BOOT, dataclasses.replace(ON_MAC, mtu=1500)),
     "vz_argv/rosetta": (dataclasses.replace(VZ, binfmt=True), BOOT, ON_MAC),
     "vz_argv/intel": (dataclasses.replace(VZ, architecture="x86_64", binfmt=True), BOOT, ON_MAC),

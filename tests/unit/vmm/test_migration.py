@@ -80,8 +80,18 @@ async def test_save_pauses_first_and_leaves_our_memory_out(runtime: Runtime, tmp
 async def test_memory_of_qemu_is_written(runtime: Runtime, tmp_path: Path) -> None:
     got: list[tuple[str, Any]] = []
     async with monitor(runtime.qmp_socket, got):
-        await migration.load(replace(runtime, memory_file=None), tmp_path / "devices")
+        await migration.load(replace(runtime, incoming_memory=True), tmp_path / "devices")
     assert [name for name, _ in got] == ["qmp_capabilities", "migrate-set-capabilities", "migrate-incoming"]
+    assert (capabilities(got)["x-ignore-shared"], capabilities(got)["mapped-ram"]) == (False, True)
+
+
+@pytest.mark.parametrize("change", [{"memory_file": None}, {"memory_private": True}])
+async def test_memory_that_no_file_holds_is_written(
+    runtime: Runtime, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    got: list[tuple[str, Any]] = []
+    async with monitor(runtime.qmp_socket, got):
+        await migration.save(replace(runtime, **change), tmp_path / "devices")
     assert (capabilities(got)["x-ignore-shared"], capabilities(got)["mapped-ram"]) == (False, True)
 
 

@@ -13,6 +13,7 @@ from cove.guest.client import GuestClient
 from cove.host.engine import Engine
 from cove.machine.client import SupervisorClient
 from cove.machine.clock import offset
+from cove.machine.disks import data_disk
 from cove.machine.doctor.facts import Alive, MachineState
 from cove.machine.store import Machine, Store, read_state
 from cove.system.paths import MachinePaths
@@ -52,7 +53,7 @@ def _state(store: Store, folder: Path) -> MachineState | None:
         reason=record.reason,
         leftovers=leftovers,
         started=bool(machine.image) and record.state != "created",
-        has_disk=paths.data_disk.exists(),
+        has_disk=data_disk(paths).exists(),
         shares_missing=tuple(share.path for share in machine.spec.shares if not Path(share.path).is_dir()),
         ports=record.ports,
         alive=_alive(machine) if machine.running else None,

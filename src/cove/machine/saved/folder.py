@@ -9,6 +9,7 @@ exactly its disk, or none, and then the disk is that of a machine whose plug was
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from cove.errors import CoveError, MachineError
 from cove.machine.plan import LaunchPlan
-from cove.machine.saved.record import Found, Mark, Saved, form_of, misfits
+from cove.machine.saved.record import DiskMark, Found, Mark, Saved, form_of, misfits
 from cove.spec.machine import MachineSpec
 from cove.system.files import allocated, building, read_json, remove_tree, storage_errors, write_json
 from cove.system.sparse import sync_file
@@ -109,7 +110,7 @@ class SavedGuest:
         """
         try:
             saved = self.read()
-            form = form_of(driver, saved.plan, own_memory=saved.memory is not None)
+            form = form_of(driver, saved.plan)
         except CoveError as error:
             return [error.message]
         found = Found(
@@ -117,12 +118,33 @@ class SavedGuest:
             form=form,
             host=host_of(saved.plan),
             files={path: mark(Path(path)) for path in saved.files},
-            disk=mark(disk),
-            disk_start=start_of(disk),
+            disk=_disk_mark(disk),
             memory=mark(self.memory),
             devices=mark(self.devices),
         )
         return misfits(saved, found)
+
+    def expect_disk(self, disk: Path) -> None:
+        """Its disk is about to get another file, ``disk``, with the same contents; the former fits as well."""
+        saved = self.read()
+        write_json(self.record, replace(saved, disks=(*saved.disks[-1:], mark_disk(disk))).to_dict())
+
+    def link_to(self, other: SavedGuest, disk: Path) -> None:
+        """Give the same guest to another folder: its files get a second name, and are only ever read.
+
+        Args:
+            other: where; its folder is made.
+            disk: the disk that the other guest goes on with, with the same contents as this one's.
+
+        Raises:
+            StorageError: the disk is full or not writable.
+        """
+        with storage_errors("sharing a saved guest"):
+            other.root.mkdir(mode=0o700)
+            for path in (self.memory, self.devices):
+                if path.exists():
+                    os.link(path, other.root / path.name)
+        write_json(other.record, replace(self.read(), disks=(mark_disk(disk),)).to_dict())
 
     @property
     def used(self) -> Path:
@@ -142,31 +164,25 @@ class SavedGuest:
         sweep(self.root)
 
 
-def describe_guest(driver: Vmm, plan: LaunchPlan, *, own_memory: bool, created: float) -> Saved:
+def describe_guest(driver: Vmm, plan: LaunchPlan, *, created: float) -> Saved:
     """The record of a paused guest, before its files are there.
 
     Args:
         driver: who runs it.
         plan: what it was started with.
-        own_memory: whether its memory is a file of ours.
         created: seconds since the epoch.
 
     Raises:
         MachineError: its disk is gone.
     """
-    disk = plan.boot.data
-    found = mark(disk)
-    if found is None:
-        raise MachineError(f"{disk} is gone")
-    form = form_of(driver, plan, own_memory=own_memory)
+    form = form_of(driver, plan)
     return Saved(
         plan=plan,
         form=form,
         created=created,
         host=host_of(plan),
         files=parts_of(plan, form),
-        disk=found,
-        disk_start=start_of(disk),
+        disks=(mark_disk(plan.boot.data),),
         memory=None,
         devices=(0, 0),
     )
@@ -187,13 +203,24 @@ def mark(path: Path) -> Mark | None:
     return info.st_size, info.st_mtime_ns
 
 
-def start_of(path: Path) -> str:
-    """SHA-256 of a file's first blocks, "" if it is gone."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.sha256(file.read(_HEAD)).hexdigest()
-    except OSError:
-        return ""
+def mark_disk(disk: Path) -> DiskMark:
+    """What tells this version of a disk from another.
+
+    Raises:
+        MachineError: it is gone.
+    """
+    found = _disk_mark(disk)
+    if found is None:
+        raise MachineError(f"{disk} is gone")
+    return found
+
+
+def _disk_mark(disk: Path) -> DiskMark | None:
+    found = mark(disk)
+    if found is None:
+        return None
+    with disk.open("rb") as file:
+        return (*found, hashlib.sha256(file.read(_HEAD)).hexdigest())
 
 
 def host_of(plan: LaunchPlan) -> str:

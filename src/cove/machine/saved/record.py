@@ -16,11 +16,16 @@ from cove.machine.plan import LaunchPlan
 from cove.spec.machine import MachineSpec
 from cove.vmm.base import Runtime, Vmm
 
-VERSION = 1
+VERSION = 2
 """Of the recorded form."""
 
 Mark = tuple[int, int]
 """What tells one version of a file from another: its size in bytes, its time of modification in nanoseconds."""
+
+DiskMark = tuple[int, int, str]
+"""What tells one version of a disk from another: its :data:`Mark`, and the SHA-256 of its first blocks.
+
+Those hold the file system's own record, or lead to the layer that has it."""
 
 _CHANGES = ("driver", "accel", "cpus", "memory", "architecture", "shares", "mount_type", "binfmt")
 """What of a machine is part of its guest."""
@@ -36,8 +41,7 @@ class Saved:
         created: seconds since the epoch.
         host: what the guest's processor depends on, "" if it is emulated.
         files: every file that it was made of, by what it is: programs, kernel, root.
-        disk: its data disk.
-        disk_start: SHA-256 of the disk's first blocks, which hold its file system's own record.
+        disks: its data disk; another one beside it while the disk gets another file with the same contents.
         memory: the file of its memory; None if that lies with its devices.
         devices: the file of its devices.
     """
@@ -47,8 +51,7 @@ class Saved:
     created: float
     host: str
     files: Mapping[str, Mark]
-    disk: Mark
-    disk_start: str
+    disks: tuple[DiskMark, ...]
     memory: Mark | None
     devices: Mark
 
@@ -61,8 +64,7 @@ class Saved:
             "created": self.created,
             "host": self.host,
             "files": {path: list(mark) for path, mark in self.files.items()},
-            "disk": list(self.disk),
-            "disk_start": self.disk_start,
+            "disks": [list(disk) for disk in self.disks],
             "memory": list(self.memory) if self.memory else None,
             "devices": list(self.devices),
         }
@@ -82,8 +84,7 @@ class Saved:
             created=float(data["created"]),
             host=str(data["host"]),
             files={path: _mark(mark) for path, mark in data["files"].items()},
-            disk=_mark(data["disk"]),
-            disk_start=str(data["disk_start"]),
+            disks=tuple((int(size), int(time), str(start)) for size, time, start in data["disks"]),
             memory=_mark(data["memory"]) if data["memory"] else None,
             devices=_mark(data["devices"]),
         )
@@ -97,8 +98,7 @@ class Found:
     form: tuple[str, ...]
     host: str
     files: Mapping[str, Mark | None]
-    disk: Mark | None
-    disk_start: str
+    disk: DiskMark | None
     memory: Mark | None
     devices: Mark | None
 
@@ -117,20 +117,19 @@ def misfits(saved: Saved, found: Found) -> list[str]:
         reasons.append("this version of Cove starts the VMM with other devices")
     if saved.host != found.host:
         reasons.append(f"it ran on another processor or kernel: {saved.host}, now {found.host}")
-    if (saved.disk, saved.disk_start) != (found.disk, found.disk_start):
+    if found.disk not in saved.disks:
         reasons.append("its data disk was changed meanwhile")
     if (saved.memory, saved.devices) != (found.memory, found.devices):
         reasons.append("what was saved is damaged")
     return reasons
 
 
-def form_of(driver: Vmm, plan: LaunchPlan, *, own_memory: bool) -> tuple[str, ...]:
+def form_of(driver: Vmm, plan: LaunchPlan) -> tuple[str, ...]:
     """The VMM's command line with fixed names in place of what differs from run to run, and from clone to clone.
 
     Args:
         driver: who starts it.
         plan: what is started.
-        own_memory: whether the guest's memory is a file of ours.
     """
     runtime = Runtime(
         folder=Path("/machine"),
@@ -143,12 +142,14 @@ def form_of(driver: Vmm, plan: LaunchPlan, *, own_memory: bool) -> tuple[str, ..
         shares=tuple(
             Path(f"/share/{number}") for number, _ in enumerate(plan.spec.shares) if plan.spec.share_daemons
         ),
-        memory_file=Path("/memory/file") if own_memory else None,
         incoming=Path("/devices"),
     )
     spec = replace(plan.spec, name="guest")
     return driver.command(
-        spec, replace(plan.boot, data=Path("/data"), settings=Path("/settings")), runtime, plan.tools
+        spec,
+        replace(plan.boot, data=Path("/data"), settings=Path("/settings"), layers=()),
+        runtime,
+        plan.tools,
     ).argv
 
 

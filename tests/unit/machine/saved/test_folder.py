@@ -34,7 +34,7 @@ def write(guest: SavedGuest, plan: LaunchPlan) -> None:
         scratch.memory.write_bytes(b"memory")
         scratch.devices.write_bytes(b"devices")
         assert not scratch.exists
-        scratch.seal(describe_guest(FAKE, plan, own_memory=True, created=1.0))
+        scratch.seal(describe_guest(FAKE, plan, created=1.0))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_half_written_guest_is_none(tmp_path: Path, plan: LaunchPlan) -> None:
         scratch.devices.write_bytes(b"devices")
         raise KeyboardInterrupt
     with pytest.raises(MachineError, match="wrote nothing"), guest.writing() as scratch:
-        scratch.seal(describe_guest(FAKE, plan, own_memory=True, created=1.0))
+        scratch.seal(describe_guest(FAKE, plan, created=1.0))
     assert not guest.exists
     assert not list(tmp_path.glob(".saved.*"))
 
@@ -98,6 +98,35 @@ def test_damaged_record_does_not_fit(guest: SavedGuest, plan: LaunchPlan, text: 
     guest.record.write_text(text)
     (reason,) = fits(guest, plan)
     assert "does not describe a saved guest" in reason
+
+
+def test_a_disk_that_gets_another_file_fits_before_and_after(guest: SavedGuest, plan: LaunchPlan) -> None:
+    disk = plan.boot.data
+    scratch = disk.with_name("scratch")
+    for number in range(3):
+        scratch.write_bytes(b"overlay %d" % number)
+        guest.expect_disk(scratch)
+        assert fits(guest, plan) == []
+        scratch.rename(disk)
+        assert fits(guest, plan) == []
+    scratch.write_bytes(b"overlay 1")
+    scratch.rename(disk)
+    assert len(fits(guest, plan)) == 1
+
+
+def test_shared_guest_fits_its_own_disk_alone_and_survives_the_other(
+    guest: SavedGuest, plan: LaunchPlan, tmp_path: Path
+) -> None:
+    disk = tmp_path / "other.qcow2"
+    disk.write_bytes(b"overlay")
+    other = SavedGuest(tmp_path / "other")
+    guest.link_to(other, disk)
+    assert other.misfits(FAKE, SPEC, disk) == []
+    assert len(other.misfits(FAKE, SPEC, plan.boot.data)) == 1
+    assert fits(guest, plan) == []
+    assert other.memory.samefile(guest.memory)
+    guest.discard()
+    assert other.misfits(FAKE, SPEC, disk) == []
 
 
 def test_consumed_guest_is_gone(guest: SavedGuest, tmp_path: Path) -> None:

@@ -27,13 +27,12 @@ SAVED = Saved(
     created=12.5,
     host="",
     files={"/t/qemu": (1, 2), "/k": (3, 4)},
-    disk=(5, 6),
-    disk_start="ab",
+    disks=((5, 6, "ab"), (6, 7, "cd")),
     memory=(7, 8),
     devices=(9, 10),
 )
 FOUND = Found(
-    spec=QEMU_SPEC, form=SAVED.form, host="", files=SAVED.files, disk=(5, 6), disk_start="ab", memory=(7, 8),
+    spec=QEMU_SPEC, form=SAVED.form, host="", files=SAVED.files, disk=(5, 6, "ab"), memory=(7, 8),
     devices=(9, 10),
 )  # fmt: skip
 
@@ -44,7 +43,7 @@ def test_recorded_form_survives_json() -> None:
     assert Saved.from_dict(json.loads(json.dumps(without.to_dict()))) == without
 
 
-@pytest.mark.parametrize("damage", [None, [], {}, {"version": 2}, {**SAVED.to_dict(), "disk": [1]}])
+@pytest.mark.parametrize("damage", [None, [], {}, {"version": 1}, {**SAVED.to_dict(), "disks": [1]}])
 def test_other_forms_are_refused(damage: object) -> None:
     with pytest.raises((LookupError, TypeError, ValueError)):
         Saved.from_dict(damage)
@@ -52,6 +51,8 @@ def test_other_forms_are_refused(damage: object) -> None:
 
 def test_what_is_the_same_fits() -> None:
     assert misfits(SAVED, FOUND) == []
+    # its disk was given another file
+    assert misfits(SAVED, replace(FOUND, disk=(6, 7, "cd"))) == []
     # the host's business, and not the guest's
     assert (
         misfits(SAVED, replace(FOUND, spec=replace(QEMU_SPEC, file_events=False, disk=2 * SPEC.disk))) == []
@@ -70,9 +71,9 @@ def test_what_is_the_same_fits() -> None:
         ({"files": {**SAVED.files, "/k": None}}, "/k is gone"),
         ({"form": ("/t/qemu", "-y")}, "with other devices"),
         ({"host": "another"}, "another processor"),
-        ({"disk": (5, 7)}, "data disk was changed"),
+        ({"disk": (5, 7, "ab")}, "data disk was changed"),
         ({"disk": None}, "data disk was changed"),
-        ({"disk_start": "cd"}, "data disk was changed"),
+        ({"disk": (5, 6, "cd")}, "data disk was changed"),
         ({"memory": (7, 9)}, "what was saved is damaged"),
         ({"devices": None}, "what was saved is damaged"),
     ],
@@ -87,9 +88,10 @@ def test_form_is_the_same_for_every_run_and_not_for_other_devices() -> None:
         PLAN, boot=replace(PLAN.boot, data=Path("/h/m/other/data.img")), memory_dir=Path("/x")
     )
     renamed = replace(elsewhere, spec=replace(QEMU_SPEC, name="other"))
-    form = form_of(Qemu(), PLAN, own_memory=True)
-    assert form_of(Qemu(), renamed, own_memory=True) == form
-    assert form_of(Qemu(), PLAN, own_memory=False) != form
-    assert form_of(Qemu(), replace(PLAN, spec=replace(QEMU_SPEC, cpus=3)), own_memory=True) != form
+    form = form_of(Qemu(), PLAN)
+    assert form_of(Qemu(), renamed) == form
+    assert form_of(Qemu(), replace(PLAN, spec=replace(QEMU_SPEC, cpus=3))) != form
     other_kernel = replace(PLAN, boot=replace(PLAN.boot, kernel=Path("/k2")))
-    assert form_of(Qemu(), other_kernel, own_memory=True) != form
+    assert form_of(Qemu(), other_kernel) != form
+    overlay = replace(PLAN.boot, data=Path("/h/m/dev/data.qcow2"), layers=(Path("/h/layers/1.img"),))
+    assert form_of(Qemu(), replace(PLAN, boot=overlay)) == form
