@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copies of sparse files that stay sparse: only what holds data is read, and what is zero takes no space.
 
-A file system that can share blocks between files (btrfs, XFS) is asked for that first.
+A file system that can share blocks between files (APFS, btrfs, XFS) is asked for that first.
 """
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from cove.system.clone import clone
 from cove.system.files import storage_errors
-
-_FICLONE = 0x40049409
-"""_IOW(0x94, 9, int), linux/fs.h."""
 
 _SLICE = 4 << 20
 _GRAIN = 64 << 10
@@ -40,7 +35,7 @@ def copy_sparse(source: Path, target: Path, *, skip_zeroes: bool = False, sync: 
         sync: have the copy on the disk when this returns.
 
     Returns:
-        how many bytes of data were written.
+        how many bytes of data were written; 0 of a clone.
 
     Raises:
         FileExistsError: ``target`` exists.
@@ -49,9 +44,14 @@ def copy_sparse(source: Path, target: Path, *, skip_zeroes: bool = False, sync: 
     with storage_errors(f"copying {source.name}"):
         reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            writing = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            shared = clone(reading, target)
+            exclusive = 0 if shared else os.O_CREAT | os.O_EXCL
+            writing = os.open(target, os.O_RDWR | exclusive | os.O_CLOEXEC, 0o600)
             try:
-                return _copy(reading, writing, skip_zeroes=skip_zeroes, sync=sync)
+                written = 0 if shared else _copy(reading, writing, skip_zeroes=skip_zeroes)
+                if sync:
+                    os.fsync(writing)
+                return written
             except BaseException:
                 target.unlink(missing_ok=True)
                 raise
@@ -116,24 +116,9 @@ def data_extents(handle: int) -> Iterator[Extent]:
         yield start, end
 
 
-def _copy(reading: int, writing: int, *, skip_zeroes: bool, sync: bool) -> int:
-    size = os.fstat(reading).st_size
-    if _share_blocks(reading, writing):
-        written = 0
-    else:
-        os.ftruncate(writing, size)
-        written = _write_data(reading, writing, skip_zeroes=skip_zeroes)
-    if sync:
-        os.fsync(writing)
-    return written
-
-
-def _share_blocks(reading: int, writing: int) -> bool:
-    if sys.platform == "linux":
-        with suppress(OSError):  # most file systems cannot, and none can between two
-            fcntl.ioctl(writing, _FICLONE, reading)
-            return True
-    return False
+def _copy(reading: int, writing: int, *, skip_zeroes: bool) -> int:
+    os.ftruncate(writing, os.fstat(reading).st_size)
+    return _write_data(reading, writing, skip_zeroes=skip_zeroes)
 
 
 def _slices(handle: int) -> Iterator[Extent]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -137,7 +136,9 @@ class Toolbox:
         Raises:
             ToolError: it cannot be made to run.
         """
-        shutil.copyfile(program, into)
+        from cove.system.sparse import copy_sparse  # slow to load, and seldom needed
+
+        copy_sparse(program, into)
         into.chmod(0o700)
         if self.root is not None and interpreter(into) is not None:
             prefix.patch(into, self.root, self.architecture)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from cove.spec.boot import BootRequest, Guest
 from cove.system.children import Child, spawn
 from cove.system.files import link_to, private_folder, remove_tree, try_lock
 from cove.system.paths import SOCKET_PATH_LIMIT
+from cove.system.sparse import copy_sparse
 from cove.vmm.base import Exit, Runtime
 from cove.vmm.process_vm import describe_exit
 from cove.vmm.qemu_boot import qemu_boot_command
@@ -210,8 +210,7 @@ def _placed(plan: BootPlan, folder: Path) -> Guest:
     guest = plan.guest
     if guest.uefi is not None:
         variables = folder / "vm/uefi-variables"
-        shutil.copyfile(guest.uefi[1], variables)
-        variables.chmod(0o600)
+        copy_sparse(guest.uefi[1], variables)
         guest = replace(guest, uefi=(guest.uefi[0], variables))
     if plan.driver != "uml":
         return guest
