@@ -4,18 +4,19 @@
 A guest has no time server. Its clock goes wrong when the host's wall clock jumps against the steady one (which
 stands still while the host sleeps), when the VMM is stopped and continued, and slowly, because a kernel
 under emulation measures its processor's frequency badly; QEMU's clock chip also knows whole seconds only.
+Of all but the last the host tells (:mod:`cove.system.clock_events`, SIGCONT, SIGCHLD); the drift is looked at once
+a minute.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,20 +24,20 @@ from typing import Any, Protocol
 
 from cove.errors import DeadlineError, GuestError
 from cove.guest.client import GuestClient
+from cove.system.clock_events import on_clock_jump
 
 log = logging.getLogger("cove.clock")
 
-TICK = 1.0
-"""Seconds between two looks at the host's clocks. No event tells that we ourselves were stopped."""
-
-ROUTINE = 60.0
+ROUTINE = 60
 """Seconds between two looks at the guest's clock when nothing happened: bounds its drift."""
+
+RETRY = 1.0
+"""Seconds after which a guest that did not answer is asked again."""
 
 TOLERANCE = 0.03
 """Seconds that the guest's clock may be off before it is set; it jumps then, which programs do not like."""
 
 _JUMP = 0.02
-_PAUSE = 0.5
 _PROBES = 3
 _TRIES = 3
 _DEADLINE = 3.0
@@ -60,21 +61,10 @@ class Reading:
         return cls(time.time(), time.monotonic())
 
 
-def disturbance(before: Reading, after: Reading, expected: float) -> str:
-    """What happened between two readings that a guest's clock may not have survived; "" for nothing. Pure.
-
-    Args:
-        before: the earlier reading.
-        after: the later one.
-        expected: seconds that should at most lie between them.
-    """
-    passed = after.steady - before.steady
-    shift = (after.wall - before.wall) - passed
-    if abs(shift) > _JUMP:
-        return f"the host slept or its clock was set: {shift:+.1f} s"
-    if passed > expected + _PAUSE:
-        return f"everything stood still for {passed - expected:.1f} s"
-    return ""
+def disturbance(before: Reading, after: Reading) -> str:
+    """What happened between two readings that a guest's clock may not have survived; "" for nothing. Pure."""
+    shift = (after.wall - before.wall) - (after.steady - before.steady)
+    return f"the host slept or its clock was set: {shift:+.1f} s" if abs(shift) > _JUMP else ""
 
 
 class Agent(Protocol):
@@ -119,7 +109,7 @@ def correct(agent: Agent, *, wall: Callable[[], float] = time.time) -> float:
 class ClockKeeper:
     """Keeps one guest's clock right; a companion of the supervisor, see :class:`cove.machine.parts.Companion`.
 
-    It wakes each :data:`TICK`, and at once when a child of ours was stopped and goes on (SIGCHLD).
+    It wakes when the host's clock jumped, when we or a child of ours were stopped and go on, and each :data:`ROUTINE`.
 
     Args:
         agent: the guest agent's socket.
@@ -127,39 +117,45 @@ class ClockKeeper:
 
     def __init__(self, agent: Path) -> None:
         self._agent = GuestClient(agent, deadline=_DEADLINE)
-        self._continued = asyncio.Event()
+        self._happened = asyncio.Event()
         self._reason = "the guest started"
 
     async def run(self) -> None:
         """Watch and correct until cancelled."""
-        with _on_continue(self._continued.set):
-            before = Reading.now()
-            checked = before.steady
+        with ExitStack() as stack:
+            stack.enter_context(_on_continue(self._notice))
+            try:
+                stack.enter_context(
+                    on_clock_jump(partial(self._notice, "the host's clock jumped"), every=ROUTINE)
+                )
+            except OSError as error:
+                log.warning(
+                    "this host does not tell when its clock jumps (%s): looking each %d s", error, ROUTINE
+                )
             while True:
-                if self._reason and await self._check():
-                    self._reason, checked = "", before.steady
-                begun = Reading.now()
-                went_on = await _within(TICK, self._continued.wait)
-                after = Reading.now()
-                # a check may take any time, a tick may not
-                during_check = disturbance(before, begun, math.inf)
-                self._reason = self._reason or during_check or disturbance(begun, after, TICK)
-                before = after
-                if went_on:
-                    self._continued.clear()
-                    self._reason = "a child of ours was stopped and goes on"
-                elif not self._reason and after.steady - checked >= ROUTINE:
+                before = Reading.now()
+                done = await self._check()
+                # a check may take any time; what happened during it is a reason for the next one
+                patience = ROUTINE if done else RETRY
+                if not await _within(patience, self._happened.wait) and done:
                     self._reason = "a routine look"
+                self._happened.clear()
+                self._reason = disturbance(before, Reading.now()) or self._reason
+
+    def _notice(self, reason: str) -> None:
+        self._reason = reason
+        self._happened.set()
 
     async def _check(self) -> bool:
         """Look at the guest's clock and set it; says whether that could be done."""
+        reason = self._reason
         try:
             ahead = await asyncio.to_thread(partial(correct, self._agent))
         except (GuestError, DeadlineError) as error:
-            log.warning("the guest's clock cannot be looked at (%s): %s", self._reason, error.message)
+            log.warning("the guest's clock cannot be looked at (%s): %s", reason, error.message)
             return False
         if ahead:
-            log.info("the guest's clock was off by %+.3f s and was set (%s)", ahead, self._reason)
+            log.info("the guest's clock was off by %+.3f s and was set (%s)", ahead, reason)
         return True
 
 
@@ -174,23 +170,27 @@ async def _within(seconds: float, wait: Callable[[], Awaitable[object]]) -> bool
 
 
 @contextmanager
-def _on_continue(then: Callable[[], None]) -> Iterator[None]:
-    """Call ``then`` whenever a child goes on after it was stopped; where the system tells of that (Linux)."""
-    if not hasattr(os, "waitid"):
-        yield
-        return
+def _on_continue(then: Callable[[str], None]) -> Iterator[None]:
+    """Call ``then`` with a reason whenever we, or a child of ours, go on after a stop.
+
+    Of children only Linux tells; elsewhere the routine finds it.
+    """
 
     def look() -> None:
         try:
             # takes notices of this kind alone: how a child ended is asyncio's to learn
             while os.waitid(os.P_ALL, 0, os.WCONTINUED | os.WNOHANG) is not None:
-                then()
+                then("a child of ours was stopped and goes on")
         except ChildProcessError:
             pass
 
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGCHLD, look)
+    loop.add_signal_handler(signal.SIGCONT, partial(then, "we were stopped and go on"))
+    if hasattr(os, "waitid"):
+        loop.add_signal_handler(signal.SIGCHLD, look)
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGCHLD)
+        loop.remove_signal_handler(signal.SIGCONT)
+        if hasattr(os, "waitid"):
+            loop.remove_signal_handler(signal.SIGCHLD)
