@@ -6,6 +6,7 @@ A file system that can share blocks between files (APFS, btrfs, XFS) is asked fo
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from pathlib import Path
 
 from cove.system.clone import clone
 from cove.system.files import storage_errors
+
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2
+"""FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE, linux/falloc.h."""
 
 _SLICE = 4 << 20
 _GRAIN = 64 << 10
@@ -156,3 +160,16 @@ def _write_grains(view: memoryview, writing: int, extent: Extent) -> int:
             written += _write_all(view, writing, (run, place))
             run = stop
     return written + _write_all(view, writing, (run, end))
+
+
+def punch(handle: int, offset: int, size: int) -> None:
+    """Cut a part out of an open file: it reads as zeroes and takes no space; the file's size stays (Linux).
+
+    Raises:
+        OSError: the file is not open for writing, or its file system cannot.
+    """
+    call = ctypes.CDLL(None, use_errno=True).fallocate
+    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if call(handle, _PUNCH_HOLE | _KEEP_SIZE, offset, size):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

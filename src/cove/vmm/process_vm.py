@@ -30,6 +30,7 @@ class ProcessVm:
         console: reads what it prints.
         button: presses the guest's power button.
         terminal: our end of its terminal, to be closed when it has ended.
+        ended: called when it has ended, once or more often.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class ProcessVm:
         console: Console,
         button: Callable[[], Awaitable[None]],
         terminal: int | None = None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._terminal = terminal
+        self._ended = ended
         self._child = child
         self._console = console
         self._button = button
@@ -54,6 +57,7 @@ class ProcessVm:
     async def wait(self) -> Exit:
         """Wait for the VMM's end and the last of its console."""
         code = await self._child.wait()
+        self._ended()
         if self._terminal is not None:
             os.close(self._terminal)
             self._terminal = None
@@ -91,6 +95,7 @@ async def start_process(
     name: str,
     button: Callable[[], Awaitable[None]],
     terminal: bool = False,
+    ended: Callable[[], None] = lambda: None,
 ) -> ProcessVm:
     """Start a VMM that prints the guest's console on its stdout; its own messages come in between.
 
@@ -101,6 +106,7 @@ async def start_process(
         name: of the VMM, for messages.
         button: presses the guest's power button.
         terminal: its stdin is a terminal on which nobody types, instead of nothing.
+        ended: called when it has ended, once or more often.
 
     Raises:
         StorageError: the console's log cannot be created.
@@ -129,7 +135,7 @@ async def start_process(
             os.close(theirs)
     if child.stdout is None:  # asked for just above; this is for the type checker
         raise ToolError(f"{name} was started without a pipe")
-    return ProcessVm(child, child.stdout, console, button, ours)
+    return ProcessVm(child, child.stdout, console, button, ours, ended)
 
 
 def describe_exit(name: str, code: int, console: Sequence[str]) -> Exit:

@@ -11,16 +11,17 @@ from cove.spec.machine import Driver, MachineSpec
 from cove.system.files import private_folder, remove_tree
 from cove.system.process import Command
 from cove.vmm.base import BootFiles, Capabilities, OnConsole, Ready, Runtime, Vm, cannot_suspend, unsupported
+from cove.vmm.free_pages import FreePages
 from cove.vmm.mconsole import mconsole
 from cove.vmm.process_vm import start_process
-from cove.vmm.uml_argv import mconsole_socket, uml_command
+from cove.vmm.uml_argv import balloon_socket, mconsole_socket, uml_command
 
 
 class Uml:
     """Runs machines as User-Mode Linux; see :class:`cove.vmm.base.Vmm`."""
 
     name: Driver = "uml"
-    capabilities = Capabilities(accels=("none",), power_button=True)
+    capabilities = Capabilities(accels=("none",), power_button=True, balloon=True)
 
     def needs(self, spec: MachineSpec) -> tuple[str, ...]:  # noqa: ARG002
         """The group with the kernel."""
@@ -47,7 +48,15 @@ class Uml:
         if not runtime.memory_dir.exists():
             private_folder(runtime.memory_dir)
         button = partial(_press, runtime)
-        return await start_process(command, runtime, on_console, name="User-Mode Linux", button=button)
+        pages = FreePages(balloon_socket(runtime))
+        pages.start()
+        try:
+            return await start_process(
+                command, runtime, on_console, name="User-Mode Linux", button=button, ended=pages.stop
+            )
+        except BaseException:
+            pages.stop()
+            raise
 
     async def grow_disk(self, monitor: Path, size: int) -> None:  # noqa: ARG002
         """Refused: the kernel reads the size of a disk once, when it opens it."""

@@ -17,6 +17,7 @@ from cove.errors import ToolError, UsageError
 from cove.spec.machine import MachineSpec
 from cove.system.process import Command
 from cove.vmm.base import BootFiles, Runtime, unsupported
+from cove.vmm.vhost_messages import BALLOON
 
 PROGRAM = "linux.uml"
 
@@ -66,6 +67,11 @@ def mconsole_socket(runtime: Runtime) -> Path:
     return runtime.uml_dir / UMID / "mconsole"
 
 
+def balloon_socket(runtime: Runtime) -> Path:
+    """Where we listen for the kernel's reports of free memory."""
+    return runtime.uml_dir / "balloon"
+
+
 def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
     place = partial(place_in, runtime.folder)
     return [
@@ -79,6 +85,8 @@ def _words(spec: MachineSpec, boot: BootFiles, runtime: Runtime) -> list[str]:
         f"vec0:transport=bess,dst={place(runtime.net_socket)},depth=64,mtu={runtime.mtu},mac={runtime.mac}",
         # 26 is a virtio file system
         *(f"virtio_uml.device={place(share)}:26" for share in runtime.shares),
+        # and 5 a balloon, which gives back what is free
+        f"virtio_uml.device={place(balloon_socket(runtime))}:{BALLOON}",
         f"uml_dir={place(runtime.uml_dir)}",
         f"umid={UMID}",
         # a reboot ends the process: the supervisor starts it again with fresh parts
