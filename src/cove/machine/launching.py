@@ -7,13 +7,15 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
-from cove.errors import ConflictError, DeadlineError, MachineError
+from cove.errors import ConflictError, CoveError, DeadlineError, MachineError
 from cove.events import Report, StageBegun, StageEnded, silent
 from cove.machine.client import SupervisorClient, error_from
 from cove.machine.contexts import publish
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.plan import LaunchPlan
+from cove.machine.state import State
 from cove.machine.store import Machine, Store
 from cove.system.files import locked, try_lock, write_json
 from cove.system.paths import MachinePaths
@@ -21,6 +23,9 @@ from cove.system.process import Command, detach
 
 STAGE_DEADLINE = 300.0
 """Seconds between two events of a start."""
+
+SUSPEND_DEADLINE = 600.0
+"""Seconds that it may take to write a guest to the disk."""
 
 LOCK_DEADLINE = 60.0
 """Seconds that a supervisor which is just ending may take for that."""
@@ -46,6 +51,34 @@ def run(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> Non
         os.close(lock)
     # it may have been made before there were contexts, or have lost its own; its creation told of problems
     publish(machine, store.home, silent)
+    _attend(machine, store, report)
+
+
+def settled(store: Store, name: str, report: Report) -> Machine:
+    """The machine once what others began with it is over. Call it with its start lock: who began a start is dead then.
+
+    Raises:
+        CoveError: it was being started, and that failed.
+    """
+    machine = store.load(name)
+    if not machine.supervised:
+        return machine
+    client = SupervisorClient(machine.paths.supervisor_socket, name)
+    match machine.record.state:
+        case State.STARTING:
+            _attend(machine, store, report)
+        case State.RESUMING:
+            with suppress(MachineError):  # the state tells what came of it
+                client.call("POST", "/v1/wake", deadline=STAGE_DEADLINE)
+        case State.SUSPENDING:
+            with suppress(CoveError):
+                client.call("POST", "/v1/suspend", {"asleep": False}, deadline=SUSPEND_DEADLINE)
+        case _:
+            return machine
+    return store.load(name)
+
+
+def _attend(machine: Machine, store: Store, report: Report) -> None:
     try:
         _follow(machine.paths, report)
     except KeyboardInterrupt:

@@ -14,7 +14,15 @@ from cove.machine.client import SupervisorClient
 from cove.machine.contexts import withdraw
 from cove.machine.disks import disk_folders, ensure_disk, layers_of, sweep_layers
 from cove.machine.drivers import driver_named
-from cove.machine.launching import ABANDON_DEADLINE, LOCK_DEADLINE, STAGE_DEADLINE, clear_dead, run, take_lock
+from cove.machine.launching import (
+    ABANDON_DEADLINE,
+    LOCK_DEADLINE,
+    STAGE_DEADLINE,
+    clear_dead,
+    run,
+    settled,
+    take_lock,
+)
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.placement import choose_host_cpu
 from cove.machine.plan import LaunchPlan
@@ -52,7 +60,7 @@ def start(store: Store, name: str, workshop: Workshop, *, cold: bool = False) ->
     """
     paths = store.load(name).paths
     with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=STAGE_DEADLINE):
-        machine = store.load(name)
+        machine = settled(store, name, workshop.report)
         if machine.running:
             return machine
         if machine.asleep and not cold:

@@ -9,15 +9,19 @@ from cove.errors import ConflictError, DeadlineError, MachineError
 from cove.events import Note, Report, stage
 from cove.machine.client import SupervisorClient
 from cove.machine.drivers import driver_named
-from cove.machine.launching import ABANDON_DEADLINE, STAGE_DEADLINE, run, take_lock
+from cove.machine.launching import (
+    ABANDON_DEADLINE,
+    STAGE_DEADLINE,
+    SUSPEND_DEADLINE,
+    run,
+    take_lock,
+)
 from cove.machine.plan import LaunchPlan
 from cove.machine.resumption import resumption
 from cove.machine.saved.folder import SavedGuest
 from cove.machine.state import State
 from cove.machine.store import Machine, StateRecord, Store, write_state
 from cove.vmm.base import check_suspend
-
-_SUSPEND_DEADLINE = 600.0
 
 
 def suspend(store: Store, name: str, report: Report, *, asleep: bool = False) -> bool:
@@ -42,7 +46,7 @@ def suspend(store: Store, name: str, report: Report, *, asleep: bool = False) ->
         )
     with stage(report, "suspend", f"Suspending {name}"):
         client = SupervisorClient(machine.paths.supervisor_socket, name)
-        client.call("POST", "/v1/suspend", {"asleep": asleep}, deadline=_SUSPEND_DEADLINE)
+        client.call("POST", "/v1/suspend", {"asleep": asleep}, deadline=SUSPEND_DEADLINE)
         if not asleep and not supervisor.wait_gone(ABANDON_DEADLINE):
             raise DeadlineError(f"the supervisor of {name} did not end", log=machine.paths.supervisor_log)
     return machine.running

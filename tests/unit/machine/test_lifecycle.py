@@ -183,6 +183,62 @@ def test_of_many_that_start_it_at_once_all_have_it(store: Store, workshop: Works
     assert {machine.record.processes["supervisor"] for machine in machines} == {supervisor_of(store)}
 
 
+def test_a_start_whose_client_was_killed_is_gone_on_with(
+    store: Store, ready: ReadyWorkshop, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create(SPEC)
+    monkeypatch.setenv("COVE_TEST_STAGES", "kernel root")
+
+    def killed(_paths: object, _report: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(launching, "_follow", killed)
+        with pytest.raises(SystemExit):
+            start(store, "dev", workshop)
+    until(lambda: store.load("dev").record.state is State.STARTING, "the supervisor to begin")
+    first = supervisor_of(store)
+    starter = ThreadPoolExecutor(1).submit(start, store, "dev", workshop)
+    until(lambda: StageBegun("disk", "Preparing the data disk") in ready.seen, "the stage of the first start")
+    assert supervisor_of(store) == first
+    assert stop(store, "dev", report=silent)
+    with pytest.raises(MachineError, match="dev was stopped while it started"):
+        starter.result(20)
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "then"),
+    [
+        (State.RESUMING, "/v1/wake", State.RUNNING),
+        (State.SUSPENDING, "/v1/suspend", State.RUNNING),  # it could not be written
+    ],
+)
+def test_a_start_waits_for_what_others_began(
+    store: Store, workshop: Workshop, monkeypatch: pytest.MonkeyPatch, found: State, asked: str, then: State
+) -> None:
+    paths = store.create(SPEC).paths
+    stand_in = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    supervisor = Identity.of(stand_in.pid)
+    assert supervisor is not None
+    write_state(paths, StateRecord(state=found, reason="", processes={"supervisor": supervisor}))
+    calls: list[str] = []
+
+    class Client:
+        def __init__(self, *_arguments: object) -> None:
+            pass
+
+        def call(self, _method: str, path: str, _body: object = None, *, deadline: float) -> None:
+            assert deadline >= 60
+            calls.append(path)
+            write_state(paths, StateRecord(state=then, reason="", processes={"supervisor": supervisor}))
+
+    monkeypatch.setattr(launching, "SupervisorClient", Client)
+    assert start(store, "dev", workshop).running
+    assert calls == [asked]
+    stand_in.kill()
+    stand_in.wait()
+
+
 def test_one_that_is_stopped_while_it_starts(
     store: Store, ready: ReadyWorkshop, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
