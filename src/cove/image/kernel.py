@@ -14,7 +14,7 @@ from cove.debian.deb import Deb
 from cove.debian.lock import Lock, LockedPackage
 from cove.errors import UsageError
 from cove.image.entries import Entry, EntryKind, file
-from cove.image.modules import Module, ModuleSet, is_module, read_module, unpack_module
+from cove.image.modules import Module, ModuleSet, is_module, module_name, read_module, unpack_module
 
 UML_PACKAGE = "user-mode-linux"
 """The kernel that is a program; it has its own places for itself and for its modules."""
@@ -140,6 +140,28 @@ def read_modules(release: str, entries: Sequence[Entry]) -> ModuleSet:
 
     with ThreadPoolExecutor() as pool:  # xz decompression runs outside the interpreter's lock
         return ModuleSet(pool.map(read, paths, chunksize=16), _text(files, "modules.builtin"))
+
+
+def unpack_in_place(entries: Iterable[Entry], wanted: Iterable[str]) -> list[Entry]:
+    """The files of a kernel's modules, those that are ``wanted`` and all that these need uncompressed.
+
+    Args:
+        entries: what is below ``usr/lib/modules/RELEASE``.
+        wanted: names; those that this kernel has built in, or not at all, are passed over.
+    """
+    entries = list(entries)
+    known = {module_name(entry.path): entry for entry in entries if is_module(entry.path)}
+    plain: dict[str, Entry] = {}
+    waiting = [module_name(name) for name in wanted]
+    while waiting:
+        entry = known.get(waiting.pop())
+        if entry is None or entry.path in plain:
+            continue
+        data = unpack_module(entry.read(), entry.path)
+        plain[entry.path] = replace(entry, path=_plain(entry.path), contents=data, inode="")
+        module = read_module(data, entry.path)
+        waiting += [*module.pre, *module.depends]
+    return [plain.get(entry.path, entry) for entry in entries]
 
 
 def module_lists(release: str, modules: ModuleSet) -> list[Entry]:

@@ -129,6 +129,17 @@ def test_a_kernel_alone_brings_its_modules_to_lib(archive: Archive, tmp_path: Pa
     assert not any(name.startswith("usr") for name in names)
 
 
+def test_modules_lie_unpacked_in_the_root_with_what_they_need(archive: Archive, tmp_path: Path) -> None:
+    text = YAML.replace("modules: [over-lay]", "unpacked: [over_lay, loud, ext4, nothing]")
+    [path] = build(archive, tmp_path, text)
+    made = {header.name: data for header, data in entries(path)}
+    top = "usr/lib/modules/6.1-test"
+    assert made[f"{top}/kernel/fs/over-lay.ko"][:4] == made[f"{top}/kernel/lib/lib-b.ko"][:4] == b"\x7fELF"
+    assert not [name for name in made if name.endswith(".xz")]
+    assert not [name for name in made if "loud" in name]
+    assert b"kernel/fs/over-lay.ko: kernel/lib/lib-b.ko\n" in made[f"{top}/modules.dep"]
+
+
 def test_a_kernel_has_one_origin() -> None:
     with pytest.raises(UsageError) as caught:
         load_config([("x.yml", "kernel: {image: a/b:1, package: linux-image-test}")])

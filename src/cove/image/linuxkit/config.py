@@ -41,6 +41,8 @@ class Kernel:
         external: take only the package's modules; the kernel itself comes from elsewhere.
         init: the script that becomes ``/init`` of the initramfs before a root on a disk; "" for Cove's.
         modules: names of those that this initramfs loads, dependencies are added.
+        unpacked: names of those that lie uncompressed in the root, with their dependencies; a kernel need not have
+            them.
     """
 
     image: str = ""
@@ -52,6 +54,7 @@ class Kernel:
     external: bool = False
     init: str = ""
     modules: tuple[str, ...] = ()
+    unpacked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +262,7 @@ def _kernel(item: Mapping[str, Any]) -> Kernel:
         external=item.get("external", False),
         init=item.get("init", ""),
         modules=tuple(item.get("modules", ())),
+        unpacked=tuple(item.get("unpacked", ())),
     )
 
 

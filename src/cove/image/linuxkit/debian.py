@@ -24,6 +24,7 @@ from cove.image.kernel import (
     needed_modules,
     read_modules,
     take_kernel,
+    unpack_in_place,
 )
 from cove.image.linuxkit.config import Config
 from cove.image.linuxkit.output import TIME, Output
@@ -129,16 +130,17 @@ def unpack_packages(packages: Packages, debs: Mapping[str, Path], scratch: Path)
     """
     config = packages.config
     unpacked = unpack_all({one.name: debs[one.name] for one in packages.all.packages}, scratch)
-    kernel = None
+    kernel, of_kernel = None, []
     if config.kernel.package:
         kernel = take_kernel(
             config.kernel.package,
             [(one, unpacked[one.name]) for one in packages.kernel.packages],
             binary=config.kernel.binary,
         )
+        of_kernel = unpack_in_place(kernel.modules, config.kernel.unpacked)
     tree = Tree()
     names = [one.name for one in packages.root.packages if packages.kernel.get(one.name) is None]
-    parts = [*(unpacked[name] for name in names), *([list(kernel.modules)] if kernel else [])]
+    parts = [*(unpacked[name] for name in names), of_kernel]
     add_packages(tree, parts, drop=Dropper(config.packages.drop))
     if packages.root.packages:
         add_skeleton(tree)

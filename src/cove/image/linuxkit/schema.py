@@ -286,6 +286,7 @@ KERNEL = Struct(
         Field("external", _YES, pointer=True),
         Field("init", _NAME, pointer=True),
         Field("modules", _NAMES, pointer=True),
+        Field("unpacked", _NAMES, pointer=True),
     )
 )
 
