@@ -21,6 +21,11 @@ SCRIPTS = [
     ROOT / "cove",
     *(path for path in sorted((ROOT / "scripts").iterdir()) if path.is_file() and path.suffix in ("", ".sh")),
 ]
+GUEST_SCRIPTS = [
+    path
+    for path in sorted((ROOT / "src/cove/images").rglob("*"))
+    if path.is_file() and (path.suffix == ".sh" or path.read_bytes().startswith(b"#!/bin/"))
+]
 
 FUNCTION_LINES = 50
 MODULE_LINES = 500
@@ -110,7 +115,7 @@ def test_modules_are_short() -> None:
     assert not {name: length for name, length in above_aim.items() if length > MODULE_LINES}
 
 
-@pytest.mark.parametrize("path", [*PYTHON, *SCRIPTS], ids=name_of)
+@pytest.mark.parametrize("path", [*PYTHON, *SCRIPTS, *GUEST_SCRIPTS], ids=name_of)
 def test_licence_is_named(path: Path) -> None:
     lines = path.read_text().splitlines()[:2]
     assert not lines or "# SPDX-License-Identifier: Apache-2.0" in lines
@@ -152,7 +157,7 @@ def test_no_syntax_warnings(path: Path) -> None:
         compile(path.read_text(), str(path), "exec")
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
+@pytest.mark.parametrize("path", [*SCRIPTS, *GUEST_SCRIPTS], ids=name_of)
 @pytest.mark.parametrize("shell", ["sh", "dash", "busybox"])
 def test_scripts_are_posix(path: Path, shell: str) -> None:
     program = shutil.which(shell)

@@ -3,7 +3,7 @@
 
 Each is a file of two YAML documents in ``images/runtime``. The first is a LinuxKit package's (docs/packages.md of
 linuxkit/linuxkit): ``config`` becomes the label that its builder reads; ``command`` is the image's own. The second
-says what is in it, as for ``cove build``.
+says what is in it, as for ``cove build``. ``kernel`` of the first names a kernel's package for each architecture.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ import yaml
 
 from cove.debian.archive import Archive
 from cove.debian.lock import Lock
+from cove.errors import UsageError
 from cove.events import Report
 from cove.image.containers import PATH, PREFIX, Builtin, Job, make_archive
 from cove.image.entries import MTIME
 from cove.image.formats.fold import fold_tar
 from cove.image.guest_image import BUILDER_VERSION, hash_file
+from cove.image.kernel_image import write_kernel_layer
 from cove.image.linuxkit.assemble import Prepared, prepare
-from cove.image.linuxkit.config import Config, Packages, load_config
+from cove.image.linuxkit.config import Config, Kernel, Packages, load_config
 from cove.image.linuxkit.spec import LABEL
 from cove.image.oci.model import Platform
 from cove.image.produce import Order, make_ready
@@ -75,6 +77,24 @@ class _Described:
     base: Path
 
     @property
+    def is_kernel(self) -> bool:
+        """Whether it is one for the section ``kernel``."""
+        return "kernel" in self.about
+
+    def contents_for(self, architecture: str) -> Config:
+        """What is in it.
+
+        Raises:
+            UsageError: it is not made for this architecture.
+        """
+        if not self.is_kernel:
+            return self.contents
+        package = self.about["kernel"].get(architecture)
+        if package is None:
+            raise UsageError(f"there is no {PREFIX}{self.name} for {architecture}")
+        return replace(self.contents, kernel=Kernel(package=package), files=())
+
+    @property
     def request(self) -> str:
         """A hash of all that is said and of all files that are named."""
         digest = hashlib.sha256(f"{BUILDER_VERSION}\n{json.dumps(self.about)}\n".encode())
@@ -102,13 +122,14 @@ def _read(name: str) -> _Described:
 
 def _build(described: _Described, archive: Archive, into: Path, report: Report) -> Path:
     platform = Platform(architecture=archive.architecture)
-    prepared = prepare(described.contents, [], platform, lambda: archive)
+    contents = described.contents_for(archive.architecture)
+    prepared = prepare(contents, [], platform, lambda: archive)
     lock = prepared.packages.all if prepared.packages else Lock(())
 
     def layer(scratch: Path, path: Path) -> Written:
         unfolded = scratch / "unfolded.tar"
         order = Order(
-            config=described.contents,
+            config=contents,
             platform=platform,
             formats=(),
             folder=into,
@@ -118,8 +139,12 @@ def _build(described: _Described, archive: Archive, into: Path, report: Report) 
         ready = make_ready(prepared, archive.fetch(lock), scratch)
         with unfolded.open("wb") as out:
             ready.assemble(_Recording(TarSink(out), prepared), order)
-        fold_tar(unfolded, path)
+        folded = scratch / "folded.tar" if described.is_kernel else path
+        fold_tar(unfolded, folded)
         unfolded.unlink()
+        if described.is_kernel:
+            write_kernel_layer(folded, path, scratch)
+            folded.unlink()
         with path.open("rb") as stream:
             return Written(path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest())
 

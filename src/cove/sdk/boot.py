@@ -5,9 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from cove.sdk.installation import Installation
+
+if TYPE_CHECKING:
+    from cove.image.linuxkit.config import Config
+    from cove.machine.boot.run import Build
+
+ANY_KERNEL = "cove.internal/kernel"
+"""The kernel of a YAML file that every driver has one of."""
+
+_UML_KERNEL = Path(__file__).parent.parent / "images/boot-uml.yml"
 
 
 class BootWishes(TypedDict, total=False):
@@ -73,12 +82,23 @@ def is_recipe(image: Path) -> bool:
     return image.suffix in (".yml", ".yaml") and image.is_file()
 
 
-def _builder(installation: Installation, file: Path, images: tuple[Path, ...]) -> Callable[[Path], Path]:
-    from cove.sdk.building import BuildOptions, build_image
+def _builder(installation: Installation, file: Path, images: tuple[Path, ...]) -> Build:
+    from cove.sdk.building import BuildOptions, build_image, read_config
 
-    def build(folder: Path) -> Path:
+    def build(folder: Path, driver: Callable[[], str]) -> Path:
+        files = [str(file)]
+        if takes_any_kernel(read_config(files)) and driver() == "uml":
+            files.append(str(_UML_KERNEL))
         options = BuildOptions(formats=("kernel+initrd",), name=file.stem, folder=folder, images=images)
-        build_image(installation, [str(file)], options)
+        build_image(installation, files, options)
         return folder / file.stem
 
     return build
+
+
+def takes_any_kernel(config: Config) -> bool:
+    """Whether a configuration's kernel is Cove's, whichever the driver wants."""
+    from cove.image.oci.reference import parse_reference
+
+    name = config.kernel.image
+    return bool(name) and parse_reference(name) == parse_reference(ANY_KERNEL)

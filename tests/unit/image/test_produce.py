@@ -118,3 +118,19 @@ def test_formats_that_do_not_go_together(formats: str, output: str, message: str
 def test_formats_by_default() -> None:
     assert [one.name for one in choose_formats([], output="")] == ["kernel+initrd"]
     assert [one.name for one in choose_formats([], output="x")] == ["tar"]
+
+
+def test_packages_of_a_kernel_image_are_in_the_bill(tmp_path: Path, folder: Path) -> None:
+    maker = LayoutMaker(tmp_path / "one")
+    record = member(
+        "var/lib/dpkg/status.d/linux",
+        b"Package: linux-image\nStatus: install ok installed\nVersion: 6.1\nArchitecture: amd64\n",
+    )
+    maker.image("docker.io/fake/kernel:1", layer_tar(record, member("kernel", b"KERNEL")))
+    yaml = "kernel: {image: fake/kernel:1, tar: ''}"
+    made = make(Layout(maker.folder), folder, "tar", yaml, sbom="sbom.spdx.json")
+    with tarfile.open(made[0]) as tar:
+        assert tar.getnames() == ["boot", "boot/cmdline", "boot/kernel", "sbom.spdx.json"]
+        bill = tar.extractfile("sbom.spdx.json")
+        assert bill is not None
+        assert b"linux-image" in bill.read()

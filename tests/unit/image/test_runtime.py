@@ -25,7 +25,7 @@ from .parts import BUSYBOX, deb, shelf
 def test_each_is_described_soundly(name: str) -> None:
     described = runtime._read(name)
     assert described.summary
-    assert described.about.keys() <= {"summary", "config", "command"}
+    assert described.about.keys() <= {"summary", "config", "command", "kernel"}
     if "config" in described.about:
         read_label(json.dumps(described.about["config"]), name)
     for entry in described.contents.files:

@@ -52,7 +52,7 @@ class _Nowhere(Output):
     """Swallows what LinuxKit appends to every image."""
 
     def __init__(self, out: Output) -> None:
-        super().__init__(cast("Any", None), out.folders, out.databases)
+        super().__init__(cast("Any", None), out.folders, out.databases, source=out.source)
 
     def _begin(self, header: Header) -> None:  # noqa: ARG002
         return

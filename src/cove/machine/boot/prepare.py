@@ -116,6 +116,23 @@ def prepare(request: BootRequest, workshop: Workshop, scratch: Path) -> BootPlan
     )
 
 
+def driver_for_any_kernel(request: BootRequest, workshop: Workshop) -> Driver:
+    """The driver for an image whose kernel is there for each of them, chosen as for machines.
+
+    Raises:
+        UsageError, UnsupportedError: what was asked for cannot be on this host.
+    """
+    wish = MachineRequest(
+        name="boot",
+        driver=request.driver,
+        accel=request.accel,
+        arch=request.arch,
+        cpus=request.cpus,
+        memory=request.memory,
+    )
+    return choose_driver(wish, facts_for(wish, workshop)).driver
+
+
 def _absolute(request: BootRequest) -> BootRequest:
     disks = [replace(disk, path=disk.path and disk.path.absolute()) for disk in request.disks]
     return replace(

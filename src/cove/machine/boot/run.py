@@ -17,12 +17,13 @@ from cove.events import Note
 from cove.machine.assets import Workshop
 from cove.machine.boot.bounds import guest_bounds, gvproxy_bounds
 from cove.machine.boot.console import HELP, Keys
-from cove.machine.boot.prepare import BootPlan, prepare
+from cove.machine.boot.prepare import BootPlan, driver_for_any_kernel, prepare
 from cove.machine.boot.pump import Pump
 from cove.machine.memory import MemoryFolder
 from cove.net.forwards import GUEST, Forward
 from cove.net.gvproxy import Gvproxy
 from cove.spec.boot import BootRequest, Guest
+from cove.spec.machine import Driver
 from cove.system.children import Child, spawn
 from cove.system.files import link_to, private_folder, remove_tree, try_lock
 from cove.system.paths import SOCKET_PATH_LIMIT
@@ -244,20 +245,26 @@ def _said(log: Path) -> str | None:
     return None
 
 
-def boot(request: BootRequest, workshop: Workshop, build: Callable[[Path], Path] | None = None) -> int:
+Build = Callable[[Path, Callable[[], Driver]], Path]
+"""Makes an image in a folder; is given who can tell the driver, where the image's kernel leaves it open. Returns what
+the names of its files begin with."""
+
+
+def boot(request: BootRequest, workshop: Workshop, build: Build | None = None) -> int:
     """Boot what was asked for and wait for its end; returns the command line's exit code.
 
     Args:
         request: what was asked for.
         workshop: where programs come from.
-        build: makes the image first, in a folder that is gone afterwards; returns what its files' names begin with.
+        build: makes the image first, in a folder that is gone afterwards.
 
     Raises:
         CoveError: as :func:`cove.machine.boot.prepare.prepare` and :func:`run_guest` do.
     """
     with boot_folder(workshop.home.boots) as folder:
         if build is not None:
-            request = replace(request, image=build(private_folder(folder / "image")))
+            image = build(private_folder(folder / "image"), lambda: driver_for_any_kernel(request, workshop))
+            request = replace(request, image=image)
         plan = prepare(request, workshop, folder / "vm")
         accel = f"/{plan.guest.accel}" if plan.guest.accel != "none" else ""
         workshop.report(
