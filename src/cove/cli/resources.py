@@ -28,7 +28,7 @@ from cove.units import format_size
 def set_(session: Session, /, name: str | None, as_json: bool, **changes: Any) -> None:
     """Change what a machine has: CPUs, memory, disk, shared folders, registries.
 
-    A running machine gets most of it at its next start; registries count at once, and under qemu the disk grows.
+    A running machine gets most of it at its next start; registries count at once, and the disk grows.
     """
     source = click.get_current_context().get_parameter_source
     if all(source(option) is ParameterSource.DEFAULT for option in changes):

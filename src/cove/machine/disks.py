@@ -18,6 +18,7 @@ from cove.spec.machine import Driver
 from cove.system.files import grow_sparse, make_sparse, private_folder, storage_errors, write_atomic
 from cove.system.paths import Home, MachinePaths
 from cove.system.sparse import copy_sparse, sync_file
+from cove.vmm.disk_room import forget_room
 from cove.vmm.qcow2 import EMPTY_SIZE, HEAD, SIZE_AT, Format, Header, empty_overlay, read_header, size_field
 
 OVERLAY = ".qcow2"
@@ -73,6 +74,7 @@ def ensure_disk(paths: MachinePaths, size: int) -> Path:
     if not disk.exists():
         make_sparse(disk, size)
     elif format_of(disk) == "raw":
+        forget_room(disk, size)
         grow_sparse(disk, size)  # the guest fits its file system to it
     elif size_of(disk) < size:
         with storage_errors("growing the disk"), disk.open("r+b") as file:

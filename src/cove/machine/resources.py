@@ -101,10 +101,13 @@ def trim(machine: Machine) -> Trimmed:
 
 def _grow_online(machine: Machine, spec: MachineSpec) -> None:
     """Grow the device of a running machine, then the file system on it."""
-    asyncio.run(driver_named(spec.driver).grow_disk(machine.paths.qmp_socket, spec.disk))
+    asyncio.run(
+        driver_named(spec.driver).grow_disk(machine.paths.qmp_socket, data_disk(machine.paths), spec.disk)
+    )
     guest = GuestClient(machine.paths.agent_socket)
     (device,) = {entry["source"] for entry in guest.call("mounts")["mounts"] if entry["target"] == _DATA}
-    argv = ["resize2fs", device]
+    # the device may be larger
+    argv = ["resize2fs", device, f"{spec.disk // 1024}K"]
     done = guest.exec(argv, deadline=_RESIZE_DEADLINE)
     if done.code != 0:
         raise CommandError(

@@ -52,6 +52,7 @@ def runtime_of(
         words=(
             f"cove.hostname={paths.name}",
             f"cove.ports={first}-{last}",
+            *([f"cove.disk={plan.spec.disk}"] if plan.spec.driver == "uml" else []),
             *kernel_words(plan.spec.shares, plan.hidden, mount_type=plan.spec.mount_type),
         ),
         shares=tuple(shares),
@@ -60,4 +61,5 @@ def runtime_of(
         host_cpu=plan.host_cpu,
         memory_file=memory_file,
         seccomp=sys.platform == "linux",
+        growing_disk=plan.boot.data if plan.spec.driver == "uml" else None,
     )

@@ -80,6 +80,8 @@ class Runtime:
         memory_file: the file that is the guest's memory, of its size; None leaves memory to the driver.
         memory_private: the guest sees the file's contents, and what it writes is its own and lost at its end.
         incoming: what :meth:`Vm.save` wrote, to go on from instead of booting.
+        growing_disk: a raw data disk whose driver reads its size only once, and may show it larger than it is; the
+            guest is told by a word how much of it there is.
         incoming_memory: whether that holds the guest's memory as well.
     """
 
@@ -101,6 +103,7 @@ class Runtime:
     memory_private: bool = False
     incoming: Path | None = None
     incoming_memory: bool = False
+    growing_disk: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,11 +245,12 @@ class Vmm(Protocol):
             MachineError: what was saved cannot be loaded. Nothing is left running.
         """
 
-    async def grow_disk(self, monitor: Path, size: int) -> None:
+    async def grow_disk(self, monitor: Path, disk: Path, size: int) -> None:
         """Make the data disk of a running machine larger, its file included; from any process.
 
         Args:
             monitor: the VMM's monitor, :attr:`Runtime.qmp_socket`.
+            disk: the disk's file.
             size: bytes it shall have.
 
         Raises:

@@ -92,7 +92,7 @@ class Fake:
         stages = self._stages if runtime.incoming is None else ()
         return FakeVm(self, console, stages, self._exit_code)
 
-    async def grow_disk(self, monitor: Path, size: int) -> None:  # noqa: ARG002
+    async def grow_disk(self, monitor: Path, disk: Path, size: int) -> None:  # noqa: ARG002
         """Refused: there is no disk."""
         raise unsupported(self.name, "grow the disk of a running machine")
 

@@ -56,7 +56,7 @@ class Qemu:
             await _load(vm, runtime, runtime.incoming, ready)
         return vm
 
-    async def grow_disk(self, monitor: Path, size: int) -> None:
+    async def grow_disk(self, monitor: Path, disk: Path, size: int) -> None:  # noqa: ARG002
         """Make the data disk of a running machine larger; see :class:`cove.vmm.base.Vmm`."""
         from cove.vmm.qmp import qmp
 

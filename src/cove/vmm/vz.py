@@ -63,7 +63,7 @@ class Vz:
         button = partial(change_state, runtime.qmp_socket, "Stop")
         return await start_process(command, runtime, watch, name="vfkit", button=button, terminal=True)
 
-    async def grow_disk(self, monitor: Path, size: int) -> None:  # noqa: ARG002
+    async def grow_disk(self, monitor: Path, disk: Path, size: int) -> None:  # noqa: ARG002
         """Refused: the framework reads the size of a disk when the machine starts."""
         raise unsupported(
             self.name, "grow the disk of a running machine", hint="It grows at the machine's next start."

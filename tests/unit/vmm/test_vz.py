@@ -225,4 +225,4 @@ async def test_it_can_be_killed_and_lacks_growing(
     await vm.kill()
     assert (await vm.wait()).ending == "killed"
     with pytest.raises(UnsupportedError, match="the driver vz cannot grow"):
-        await Vz().grow_disk(machine[2].qmp_socket, 1)
+        await Vz().grow_disk(machine[2].qmp_socket, machine[1].data, 1)
