@@ -15,12 +15,23 @@ PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False
 
 
 @click.command(context_settings=PASS_THROUGH, short_help="Run a container: docker run, on the machine.")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[-m NAME] [OPTIONS] IMAGE [COMMAND]...")
+@click.argument(
+    "args", nargs=-1, type=click.UNPROCESSED, metavar="[-m NAME] [--fresh] [OPTIONS] IMAGE [COMMAND]..."
+)
 @click.pass_obj
 def run(session: Session, args: tuple[str, ...]) -> int:
-    """Run a container: docker run, on the machine."""
+    """Run a container: docker run, on the machine; with --fresh on an engine that is thrown away afterwards.
+
+    Such an engine is a copy of the machine that -m names, or of one called "fresh", which has nothing in it and is
+    made when it is missing.
+    """
     machine, rest = split_machine(args)
-    return session.pick(machine).docker(("run", *rest))
+    if rest[:1] != ("--fresh",):
+        return session.pick(machine).docker(("run", *rest))
+    other, rest = split_machine(rest[1:])
+    template = other or machine or session.machine
+    with session.client().fresh(template) as engine:
+        return engine.docker_wait(("run", *rest))
 
 
 @click.command(context_settings=PASS_THROUGH, short_help="Docker's own command line, on the machine.")

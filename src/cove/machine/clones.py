@@ -23,6 +23,7 @@ from cove.machine.state import State
 from cove.machine.store import Machine, StateRecord, Store, write_state
 from cove.system.files import building
 from cove.system.paths import MachinePaths
+from cove.system.process import Identity
 
 MOST = 1000
 """Clones that can be made at once; a slip of the finger should not fill a disk with folders."""
@@ -41,10 +42,19 @@ def clone_names(target: str, count: int | None) -> list[str]:
     return [f"{target}-{number}" for number in range(1, count + 1)]
 
 
-def clone(store: Store, source: str, names: Sequence[str], workshop: Workshop) -> list[Machine]:
+def clone(
+    store: Store, source: str, names: Sequence[str], workshop: Workshop, *, owner: Identity | None = None
+) -> list[Machine]:
     """Make copies of a machine that go on where it is, or boot from its disk; they are not started.
 
     A running machine is suspended for that, and goes on afterwards.
+
+    Args:
+        store: the machines.
+        source: which one is copied.
+        names: of the copies.
+        workshop: where programs come from, should the source have to boot.
+        owner: the process with which they go, if they are to be thrown away; they get no docker contexts then.
 
     Raises:
         NotFoundError: there is no such machine.
@@ -59,16 +69,16 @@ def clone(store: Store, source: str, names: Sequence[str], workshop: Workshop) -
     try:
         with frozen(store, source) as machine, stage(workshop.report, "clone", f"Cloning {source}"):
             base = freeze_machine(machine, store.home)
-            made = [_one(store, machine, base, name) for name in names]
+            made = [_one(store, machine, base, name, owner) for name in names]
     finally:
         if goes_on:
             start(store, source, workshop)
-    for one in made:
+    for one in made if owner is None else ():
         publish(one, store.home, workshop.report)
     return made
 
 
-def _one(store: Store, machine: Machine, base: Path, name: str) -> Machine:
+def _one(store: Store, machine: Machine, base: Path, name: str, owner: Identity | None) -> Machine:
     paths = store.home.machine(name)
     with building(paths.root) as folder:
         scratch = MachinePaths(folder)
@@ -77,5 +87,5 @@ def _one(store: Store, machine: Machine, base: Path, name: str) -> Machine:
         state = State.SUSPENDED if suspended else State.CREATED
         write_state(scratch, StateRecord(state=state, reason=f"a clone of {machine.name}"))
         spec = replace(machine.spec, name=name)
-        store.write(scratch, replace(machine, paths=scratch, spec=spec, created=time.time()))
+        store.write(scratch, replace(machine, paths=scratch, spec=spec, created=time.time(), owner=owner))
     return store.load(name)

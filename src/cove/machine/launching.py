@@ -50,7 +50,8 @@ def run(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> Non
     finally:
         os.close(lock)
     # it may have been made before there were contexts, or have lost its own; its creation told of problems
-    publish(machine, store.home, silent)
+    if machine.owner is None:
+        publish(machine, store.home, silent)
     _attend(machine, store, report)
 
 

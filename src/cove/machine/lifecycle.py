@@ -180,4 +180,5 @@ def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
         host_cpu=choose_host_cpu(spec.driver),
         hidden=hidden_folders(spec.shares, store.home),
         resolv_conf=workshop.config.resolv_conf,
+        owner=machine.owner,
     )

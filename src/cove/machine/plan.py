@@ -13,7 +13,7 @@ from typing import Any
 
 from cove.host.names.files import RESOLV_CONF
 from cove.spec.machine import MachineSpec
-from cove.system.process import Command
+from cove.system.process import Command, Identity
 from cove.vmm.base import BootFiles
 
 
@@ -33,6 +33,7 @@ class LaunchPlan:
         resume: whether the machine's saved guest is to go on, instead of a new one being booted.
         private: whether that guest shares its memory with others: what it writes is its own.
         cloned: whether the guest began as another machine's, whose engine draws the same numbers as this one's.
+        owner: the process with which it goes, if it is to be thrown away.
     """
 
     spec: MachineSpec
@@ -46,6 +47,7 @@ class LaunchPlan:
     resume: bool = False
     private: bool = False
     cloned: bool = False
+    owner: Identity | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The recorded form."""
@@ -72,6 +74,7 @@ class LaunchPlan:
             "resume": self.resume,
             "private": self.private,
             "cloned": self.cloned,
+            "owner": [self.owner.pid, self.owner.started] if self.owner else None,
         }
 
     @classmethod
@@ -98,4 +101,5 @@ class LaunchPlan:
             resume=bool(data.get("resume", False)),
             private=bool(data.get("private", False)),
             cloned=bool(data.get("cloned", False)),
+            owner=Identity(*data["owner"]) if data.get("owner") else None,
         )

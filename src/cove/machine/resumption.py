@@ -41,6 +41,7 @@ def resumption(machine: Machine, home: Home, report: Report) -> LaunchPlan | Non
         memory_dir=choose_memory_place(host_facts(os.environ), machine.spec.memory, machine.paths.vm_dir),
         host_cpu=choose_host_cpu(machine.spec.driver),
         resume=True,
+        owner=machine.owner,
         # a clone's memory is the file of another; share daemons would have to write to it
         private=cloned and not machine.spec.share_daemons,
         cloned=cloned or plan.cloned,

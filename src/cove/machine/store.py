@@ -68,6 +68,8 @@ class Machine:
     created: float
     image: str
     record: StateRecord
+    owner: Identity | None = None
+    """The process that a throw-away machine is for, with which it goes."""
 
     @property
     def name(self) -> str:
@@ -83,6 +85,11 @@ class Machine:
     def asleep(self) -> bool:
         """Whether it is suspended, and its supervisor waits for somebody to wake it."""
         return self.record.state is State.SUSPENDED and self.supervised
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it was to be thrown away, and whoever should have done that has ended."""
+        return self.owner is not None and not self.owner.alive()
 
     @property
     def supervised(self) -> bool:
@@ -148,6 +155,7 @@ class Store:
                 created=float(data["created"]),
                 image=str(data.get("image", "")),
                 record=observe(paths),
+                owner=Identity(*data["owner"]) if data.get("owner") else None,
             )
         except (*_DAMAGED, UsageError) as error:
             raise MachineError(
@@ -168,7 +176,7 @@ class Store:
 
     def write(self, paths: MachinePaths, machine: Machine) -> None:
         """Write what a machine is into a folder, which may be a scratch one."""
-        self._write(paths, machine.spec, machine.created, machine.image)
+        self._write(paths, machine)
 
     def create(self, spec: MachineSpec) -> Machine:
         """Make the folder of a new machine; its disk is made at its first start.
@@ -184,16 +192,17 @@ class Store:
                 )
             private_folder(paths.root)
             write_json(paths.state, StateRecord(state=State.CREATED).to_dict())
-            self._write(paths, spec, time.time(), "")
+            record = StateRecord(state=State.CREATED)
+            self._write(paths, Machine(paths=paths, spec=spec, created=time.time(), image="", record=record))
         return self.load(spec.name)
 
     def set_image(self, machine: Machine, image: str) -> None:
         """Record the guest image that the machine starts with."""
-        self._write(machine.paths, machine.spec, machine.created, image)
+        self._write(machine.paths, replace(machine, image=image))
 
     def set_spec(self, machine: Machine, spec: MachineSpec) -> None:
         """Record what the machine shall be from its next start on."""
-        self._write(machine.paths, spec, machine.created, machine.image)
+        self._write(machine.paths, replace(machine, spec=spec))
 
     def remove(self, paths: MachinePaths) -> None:
         """Remove everything of a machine that does not run, its data disk among it."""
@@ -201,8 +210,10 @@ class Store:
         paths.spec.unlink(missing_ok=True)
         remove_tree(paths.root)
 
-    def _write(self, paths: MachinePaths, spec: MachineSpec, created: float, image: str) -> None:
-        write_json(paths.spec, {"version": 1, "spec": spec.to_dict(), "created": created, "image": image})
+    def _write(self, paths: MachinePaths, machine: Machine) -> None:
+        owner = {"owner": [machine.owner.pid, machine.owner.started]} if machine.owner else {}
+        data = {"spec": machine.spec.to_dict(), "created": machine.created, "image": machine.image}
+        write_json(paths.spec, {"version": 1, **data, **owner})
 
 
 def write_state(paths: MachinePaths, record: StateRecord) -> None:

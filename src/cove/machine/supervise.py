@@ -60,6 +60,7 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.ask_to_stop, 30.0)
     life = asyncio.create_task(supervisor.run())
+    owned = asyncio.create_task(_go_with(plan.owner, supervisor)) if plan.owner else None
     server = (await asyncio.to_thread(_server))(supervisor)
     await server.start(listener)
     gc.freeze()  # what is loaded now stays; the collector need not look at it again
@@ -69,6 +70,20 @@ async def supervise(paths: MachinePaths, listener: socket.socket) -> None:
         keeper.close()  # what was taken before its life as a companion began
         await server.stop()
         paths.supervisor_socket.unlink(missing_ok=True)
+        if owned is not None and plan.owner is not None:
+            owned.cancel()
+            if not plan.owner.alive():
+                from cove.machine.owner import remove_own
+
+                await asyncio.to_thread(remove_own, paths)
+
+
+async def _go_with(owner: Identity, supervisor: Supervisor) -> None:
+    """End a throw-away machine when the process that it is for has ended."""
+    from cove.machine.owner import end_of
+
+    await end_of(owner)
+    supervisor.ask_to_stop(0)
 
 
 def _server() -> type[Server]:

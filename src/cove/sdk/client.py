@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -46,6 +47,27 @@ class Client(Installation):
         """
         self.home.machine(name)
         return Machine(self, name)
+
+    def fresh(self, template: str | None = None) -> AbstractContextManager[Machine]:
+        """A throw-away engine, running, for a ``with`` block; removed afterwards, and if this process is killed.
+
+            with cove.Client().fresh() as machine:
+                docker.DockerClient(base_url=machine.docker_host).containers.run(...)
+
+        It is a copy of a machine. A suspended one is copied with all that it has in memory, and the copy answers at
+        once; of a stopped one the copy boots; a running one is suspended for a moment.
+
+        Args:
+            template: the machine to copy; by default one called "fresh", which is made when it is missing and has an
+                engine with nothing in it, but for images that were pulled to it.
+
+        Raises:
+            NotFoundError: there is no such machine.
+            CoveError: it cannot be copied, or the copy did not start; nothing is left of it.
+        """
+        from cove.sdk.fresh import fresh_machine
+
+        return fresh_machine(self, template)
 
     def boot(self, image: Path | str, **wishes: Unpack[BootWishes]) -> int:
         """Boot an image with its console in this process's terminal; see :class:`BootWishes`.

@@ -15,6 +15,7 @@ from cove.sdk.handle import Handle, Record
 if TYPE_CHECKING:
     from cove.machine.autostart import Autostart
     from cove.machine.resources import Trimmed
+    from cove.system.process import Command
 
 
 class Machine(Handle):
@@ -238,9 +239,27 @@ class Machine(Handle):
 
         Does not return when the CLI was started; returns 0 when nothing was left to do.
         """
+        from cove.system.process import replace
+
+        command = self._docker_command(args)
+        if command is not None:
+            replace(command)
+        return 0
+
+    def docker_wait(self, args: Sequence[str]) -> int:
+        """Run docker's own CLI with ``args`` in this terminal, against this machine, and wait for its end.
+
+        Returns:
+            its exit code; 128 + n after signal n.
+        """
+        from cove.system.process import foreground
+
+        command = self._docker_command(args)
+        return 0 if command is None else foreground(command)
+
+    def _docker_command(self, args: Sequence[str]) -> Command | None:
         from cove.host.docker_args import needs_no_engine
         from cove.machine.docker import docker_cli, docker_command
-        from cove.system.process import replace
 
         workshop = self.installation.workshop()
         command = (
@@ -251,6 +270,4 @@ class Machine(Handle):
         close = getattr(self.installation.report, "close", None)
         if close is not None:
             close()
-        if command is not None:
-            replace(command)
-        return 0
+        return command

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -169,6 +170,40 @@ def replace(command: Command) -> NoReturn:
         os.execve(argv[0], argv, env)
     except OSError as error:
         raise ToolError(f"{argv[0]} cannot be started: {error.strerror}") from error
+
+
+def foreground(command: Command) -> int:
+    """Run a program in our terminal and wait for it, whatever signals come; for those who have to clean up after it.
+
+    What the terminal sends (Ctrl-C) reaches the program by itself; SIGTERM and SIGHUP are passed on to it.
+
+    Returns:
+        its exit code, 128 + n after signal n, as a shell has it.
+
+    Raises:
+        ToolError: it cannot be started.
+    """
+    argv, env = parts(command)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, _frame: object) -> None:
+        if child is not None and number in (signal.SIGTERM, signal.SIGHUP):
+            child.send_signal(number)
+
+    # handlers, and not SIG_IGN, which the program would inherit
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, pass_on) for number in numbers}
+    try:
+        child = subprocess.Popen(argv, env=env)
+        code = child.wait()
+    except OSError as error:
+        raise ToolError(f"{argv[0]} cannot be started: {error.strerror}") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
 
 
 def detach(command: Command, *, log: Path, pass_fds: Sequence[int] = ()) -> int:

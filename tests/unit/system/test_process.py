@@ -233,3 +233,26 @@ def test_detached_inherits_descriptors_and_is_reaped(tmp_path: Path) -> None:
     with os.fdopen(outlet) as stream:
         assert stream.read() == "through\n"
     until(lambda: not Path(f"/proc/{pid}").exists(), "it to be reaped")
+
+
+def test_foreground_gives_the_exit_code_as_a_shell_does() -> None:
+    assert process.foreground(Command(("/bin/sh", "-c", "exit 3"), {})) == 3
+    assert process.foreground(Command(("/bin/sh", "-c", "kill -TERM $$"), {})) == 143
+    with pytest.raises(ToolError, match="cannot be started"):
+        process.foreground(Command(("/no/such",), {}))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_foreground_outlives_what_it_passes_on(tmp_path: Path, number: int, code: int) -> None:
+    script = (
+        "import sys; from cove.system.process import Command, foreground;"
+        "code = foreground(Command(('/bin/sh', '-c', 'echo begun; exec sleep 60'), {}));"
+        "print('cleaned up after', code)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "begun\n"
+        child.send_signal(signal.SIGINT)  # the terminal's own go to the program by themselves
+        child.send_signal(number)
+        assert child.stdout.read() == f"cleaned up after {code}\n"
+        assert child.wait(20) == 0
