@@ -114,7 +114,7 @@ def test_clones_cost_what_they_change(home: Home, source: Machine) -> None:
     home.cove("delete", "-f", "thin")
 
 
-def test_source_may_go_before_its_clones(home: Home, source: Machine) -> None:
+def test_source_of_qemu_may_go_before_its_clones(home: Home, source: Machine) -> None:
     home.cove("clone", "src", "heir")
     told = json.loads(home.cove("clone", "src", "told", "--json").stdout)
     assert [(one["name"], one["status"]) for one in told] == [("told", "suspended")]

@@ -58,12 +58,11 @@ def test_run_fresh_from_a_stopped_machine_has_what_that_has(home: Home) -> None:
 
 
 def test_ctrl_c_and_kill_leave_nothing(home: Home) -> None:
-    with home.terminal(
-        "run", "--fresh", "--rm", "-t", BUSYBOX, "sh", "-c", "echo begun; sleep 600"
-    ) as terminal:
+    script = "trap 'exit 5' INT; echo begun; while :; do sleep 1; done"
+    with home.terminal("run", "--fresh", "--rm", BUSYBOX, "sh", "-c", script) as terminal:
         terminal.expect("begun", deadline=180)
         terminal.type("\x03")
-        assert terminal.wait(120) != 0
+        assert terminal.wait(120) == 5
     gone(home)
     with home.begun("run", "--fresh", "--rm", BUSYBOX, "sh", "-c", "echo begun; sleep 600") as child:
         assert child.stdout is not None
