@@ -24,8 +24,10 @@ def identity(pid: int) -> Identity:
 
 
 def dead() -> Identity:
-    with subprocess.Popen(["true"]) as child:
-        return identity(child.pid)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        found = identity(child.pid)
+        child.kill()
+    return found
 
 
 def owned(store: Store, name: str, by: Identity) -> Machine:
