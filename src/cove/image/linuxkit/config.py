@@ -201,8 +201,9 @@ def load_config(texts: Sequence[tuple[str, str]]) -> Config:
         UsageError: the details list every problem of all of them.
     """
     documents = [Document.read(text, file) for file, text in texts]
-    raise_problems(all_problems(documents), _HINT)
-    complaints = tuple(volume_complaints(documents))
+    problems, complaints = all_problems(documents), tuple(volume_complaints(documents))
+    if problems:
+        raise_problems([*problems, *complaints], _HINT)
     return replace(_typed([one.marked for one in documents]), complaints=complaints)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong with LinuxKit YAML, all of it at once: shapes first, then what shapes cannot say. Pure.
 
-An entry that does not have its shape is told and not looked at any further; all others are.
+What does not have its shape is told and not looked at any further; all else is, also in the same entry.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Document:
     Args:
         marked: its values, with lines.
         problems: what does not have its shape.
-        bad: the places of entries with such problems.
+        bad: the places of entries, and of keys in them, with such problems.
     """
 
     marked: Marked
@@ -50,14 +50,17 @@ class Document:
         marked = read_yaml(text, file)
         faults = list(shape_faults(marked.value, schema.CONFIG))
         problems = (*marked.problems, *(marked.problem(place, what) for place, what in faults))
-        return cls(marked, problems, frozenset(place[:2] for place, _ in faults))
+        return cls(marked, problems, frozenset(place[:3] for place, _ in faults))
 
     def items(self, section: str, *, sound: bool = True) -> Iterator[tuple[Place, Any]]:
-        """The entries of a list, only the sound ones unless it is told otherwise."""
+        """The entries of a list; only what is sound in them unless it is told otherwise, so any key may be missing."""
         value = self.marked.value.get(section) if isinstance(self.marked.value, dict) else None
         for index, item in enumerate(value if isinstance(value, list) else []):
-            if not sound or (section, index) not in self.bad:
-                yield (section, index), item
+            place = (section, index)
+            if sound and isinstance(item, dict):
+                yield place, {key: one for key, one in item.items() if (*place, key) not in self.bad}
+            elif not sound or place not in self.bad:
+                yield place, item
 
     def problem(self, place: Place, text: str) -> Problem:
         """A problem at ``place``."""
@@ -85,7 +88,8 @@ def all_problems(documents: Sequence[Document]) -> list[Problem]:
         found += _reference_problems(one)
         found += _kernel_problems(one)
         for place, item in one.items("files"):
-            found += (one.problem(place, text) for text in _file_problems(item, ids))
+            if not any((*place, key) in one.bad for key in ("path", *_KINDS)):
+                found += (one.problem(place, text) for text in _file_problems(item, ids))
         for place, item in one.items("volumes"):
             found += (one.problem(place, text) for text in _volume_problems(item))
         for section in SECTIONS:
@@ -98,7 +102,9 @@ def all_problems(documents: Sequence[Document]) -> list[Problem]:
 def volume_complaints(documents: Sequence[Document]) -> Iterator[Problem]:
     """Volumes that containers use wrongly: what LinuxKit's dry run lets pass."""
     volumes = {
-        item["name"]: bool(item.get("readonly")) for one in documents for _, item in one.items("volumes")
+        str(item.get("name")): bool(item.get("readonly"))
+        for one in documents
+        for _, item in one.items("volumes")
     }
     for one in documents:
         for section in SECTIONS:
@@ -111,7 +117,9 @@ def _twice(documents: Sequence[Document], section: str, called: str) -> Iterator
     seen: dict[str, str] = {}
     for one in documents:
         for place, item in one.items(section):
-            name = item["name"]
+            name = item.get("name")
+            if name is None:
+                continue
             if name in seen:
                 text = f"duplicate {called} name: {name} is already at {seen[name]}"
                 yield one.problem((*place, "name"), text)
@@ -134,7 +142,7 @@ def _references(one: Document) -> Iterator[tuple[Place, str]]:
     yield from one.items("init")
     for section in (*SECTIONS, "volumes"):
         for place, item in one.items(section):
-            if section != "volumes" or item.get("image"):
+            if item.get("image") or (section != "volumes" and "image" in item):
                 yield (*place, "image"), item["image"]
 
 
@@ -145,7 +153,9 @@ def _kernel_problems(one: Document) -> Iterator[Problem]:
 
 
 def _file_problems(item: Mapping[str, Any], ids: Mapping[str, int]) -> Iterator[str]:
-    path = item["path"]
+    path = item.get("path")
+    if path is None:
+        return  # which was told
     kinds = file_kinds(item)
     if not kinds:
         yield f"contents of file ({path}) not specified: one of {', '.join(_KINDS)} has to be"

@@ -198,3 +198,26 @@ def test_what_was_printed_can_be_read_again() -> None:
     )
     again: Any = load(first.as_yaml())
     assert again == first
+
+
+def test_a_wrong_key_hides_nothing_else_of_its_entry() -> None:
+    yaml = """
+onboot:
+  - {name: a, image: x/y:1, capabilities: [CAP_NOPE], resources: {memory: {limit: much}}}
+  - {image: "bad ref!", binds: [/a]}
+services:
+  - {name: a, image: x/y:1, command: sh, binds: ["lost:/x", "kept:/y"]}
+volumes:
+  - {name: kept, readonly: true}
+"""
+    assert sorted(problems(yaml)) == [
+        "1.yml:3: onboot[0].capabilities[0]: unknown capability: CAP_NOPE",
+        "1.yml:3: onboot[0].resources.memory.limit: must be a whole number, not 'much'",
+        "1.yml:4: onboot[1].binds[0]: cannot parse bind, missing ':': /a",
+        "1.yml:4: onboot[1].image: 'bad ref!' is not the name of an image",
+        "1.yml:4: onboot[1]: name is missing",
+        "1.yml:6: services[0].binds[0]: volume 'lost' not found among volumes",
+        "1.yml:6: services[0].binds[1]: volume kept is read-only, but attempting to write into container "
+        "read-write: add :ro",
+        "1.yml:6: services[0].command: must be a list, not 'sh': write ['sh']",
+    ]
