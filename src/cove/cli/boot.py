@@ -12,7 +12,7 @@ from cove.units import parse_size
 
 
 @click.command(short_help="Boot an image, its console in this terminal.")
-@click.argument("image", metavar="IMAGE|YML", type=click.Path(path_type=Path))
+@click.argument("image", metavar="IMAGE|YML")
 @click.option("--driver", default="auto", show_default=True, metavar="auto|uml|qemu", help="Who runs it.")
 @click.option(
     "--accel", default="auto", show_default=True, metavar="auto|kvm|tcg", help="What executes it under qemu."
@@ -64,7 +64,7 @@ from cove.units import parse_size
 @click.pass_obj
 def boot(
     session: Session,
-    image: Path,
+    image: str,
     driver: str,
     accel: str,
     arch: str,
@@ -84,8 +84,8 @@ def boot(
 ) -> int:
     """Boot an image with its console in this terminal: what `cove build` made, an ISO, a disk, a kernel.
 
-    IMAGE is a file, or what the names of its files begin with (NAME of NAME-kernel and NAME-initrd.img). A YAML file is
-    built first. Ctrl-A x ends the guest. The guest gets its address by DHCP.
+    IMAGE is a file, or what the names of its files begin with (NAME of NAME-kernel and NAME-initrd.img). YAML (a
+    file, http(s)://..., - for stdin) is built first. Ctrl-A x ends the guest. The guest gets its address by DHCP.
     """
     return session.client().boot(
         image,

@@ -82,7 +82,7 @@ def build(
     provenance: bool,
     dry_run: bool,
 ) -> None:
-    """Build a bootable image from LinuxKit YAML; several files are merged, - is stdin.
+    """Build a bootable image from LinuxKit YAML; several files are merged, - is stdin, http(s):// is fetched.
 
     \b
       cove build --images layouts/ minimal.yml          kernel and initramfs
@@ -91,7 +91,7 @@ def build(
     from cove.sdk.building import BuildOptions, read_config
 
     if dry_run:
-        config = read_config(files)
+        config = read_config(files, offline=session.client().offline)
         for problem in config.complaints:
             output.talk(f"cove: would not build: {problem}")
         output.data(config.as_yaml() + "\n")

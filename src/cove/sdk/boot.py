@@ -57,16 +57,19 @@ class BootWishes(TypedDict, total=False):
     images: Sequence[Path]
 
 
-def boot_image(installation: Installation, image: Path, wishes: BootWishes) -> int:
+def boot_image(installation: Installation, name: str, wishes: BootWishes) -> int:
     """Boot an image; see :meth:`cove.sdk.client.Client.boot`."""
     from cove.machine.boot.run import boot
+    from cove.machine.recipes import STDIN, default_name, is_url
     from cove.spec.boot import BootRequest, disk_format, parse_disk, parse_publish
 
     read = ("disks", "publish", "format", "images")
     plain = {key: value for key, value in wishes.items() if key not in read}
-    build = _builder(installation, image, tuple(wishes.get("images", ()))) if is_recipe(image) else None
-    if build is not None and plain.get("state") is None:
-        plain["state"] = image.with_name(f"{image.stem}-state")
+    image, build = Path(name), None
+    if is_recipe(name):
+        build = _builder(installation, name, tuple(wishes.get("images", ())))
+        beside = Path() if name == STDIN or is_url(name) else image.parent
+        plain["state"] = plain.get("state") or beside / f"{default_name(name)}-state"
     request = BootRequest(
         image=image,
         disks=tuple(parse_disk(text) for text in wishes.get("disks", ())),
@@ -77,21 +80,27 @@ def boot_image(installation: Installation, image: Path, wishes: BootWishes) -> i
     return boot(request, installation.workshop(), build)
 
 
-def is_recipe(image: Path) -> bool:
+def is_recipe(name: str) -> bool:
     """Whether what is to be booted is a YAML file, which is built first."""
-    return image.suffix in (".yml", ".yaml") and image.is_file()
+    from cove.machine.recipes import STDIN, is_url
+
+    path = Path(name)
+    return name == STDIN or is_url(name) or (path.suffix in (".yml", ".yaml") and path.is_file())
 
 
-def _builder(installation: Installation, file: Path, images: tuple[Path, ...]) -> Build:
-    from cove.sdk.building import BuildOptions, build_image, read_config
+def _builder(installation: Installation, file: str, images: tuple[Path, ...]) -> Build:
+    from cove.image.linuxkit.config import load_config
+    from cove.machine.recipes import default_name
+    from cove.sdk.building import BuildOptions, build_texts, read_texts
 
     def build(folder: Path, driver: Callable[[], str]) -> Path:
-        files = [str(file)]
-        if takes_any_kernel(read_config(files)) and driver() == "uml":
-            files.append(str(_UML_KERNEL))
-        options = BuildOptions(formats=("kernel+initrd",), name=file.stem, folder=folder, images=images)
-        build_image(installation, files, options)
-        return folder / file.stem
+        texts = read_texts([file], offline=installation.offline)
+        if takes_any_kernel(load_config(texts)) and driver() == "uml":
+            texts += read_texts([str(_UML_KERNEL)])
+        name = default_name(file)
+        options = BuildOptions(formats=("kernel+initrd",), name=name, folder=folder, images=images)
+        build_texts(installation, texts, options)
+        return folder / name
 
     return build
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cove.errors import NotFoundError, StorageError, UsageError
+from cove.errors import UsageError
 
 if TYPE_CHECKING:
     from cove.image.linuxkit.config import Config
     from cove.sdk.installation import Installation
-
-STDIN = "-"
-_DEFAULT_NAME = "moby"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +53,23 @@ class BuildOptions:
     size: int = 0
 
 
-def read_config(files: Sequence[str]) -> Config:
-    """Read and merge LinuxKit YAML files; "-" is stdin.
+def read_config(files: Sequence[str], *, offline: bool = False) -> Config:
+    """Read and merge LinuxKit YAML files; "-" is stdin, http(s):// fetches one.
 
     Raises:
         UsageError: they are wrong; the details list every problem with file, line and key.
-        NotFoundError: a file does not exist.
+        NotFoundError, NetworkError, OfflineError: one cannot be had.
     """
     from cove.image.linuxkit.config import load_config
 
-    return load_config([(name, _read(name)) for name in files])
+    return load_config(read_texts(files, offline=offline))
+
+
+def read_texts(files: Sequence[str], *, offline: bool = False) -> list[tuple[str, str]]:
+    """Names and texts of YAML files, as :func:`read_config` finds them."""
+    from cove.machine.recipes import read_recipe
+
+    return [(name, read_recipe(name, offline=offline)) for name in files]
 
 
 def build_image(installation: Installation, files: Sequence[str], options: BuildOptions) -> list[Path]:
@@ -74,7 +77,7 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
 
     Args:
         installation: whose content store and settings are used.
-        files: LinuxKit YAML files, merged in this order; "-" is stdin.
+        files: LinuxKit YAML files, merged in this order; "-" is stdin, http(s):// fetches one.
         options: how.
 
     Returns:
@@ -84,38 +87,43 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
         UsageError: files or options are wrong.
         CoveError: the image cannot be built; nothing was written then.
     """
+    return build_texts(installation, read_texts(files, offline=installation.offline), options)
+
+
+def build_texts(
+    installation: Installation, texts: Sequence[tuple[str, str]], options: BuildOptions
+) -> list[Path]:
+    """The same for YAML that was read: pairs of name and text."""
     from cove.image.formats.names import choose_formats
     from cove.image.linuxkit.config import load_config
     from cove.image.oci.model import Platform, docker_architecture
-    from cove.image.produce import Order, produce
+    from cove.image.produce import STDOUT, Order, produce
     from cove.image.sbom.provenance import Artifact
     from cove.image.sbom.spdx import CREATED
     from cove.machine.boot_tools import BootTools
     from cove.machine.building import image_sources
+    from cove.machine.recipes import default_name
     from cove.spec.machine import architecture_named
 
     formats = choose_formats(options.formats, output=options.output)
     if options.output and (options.name or options.folder):
         raise UsageError("-o does not go with --name or --dir", hint="-o names the whole file.")
-    if options.provenance and options.output == STDIN:
+    if options.provenance and options.output == STDOUT:
         raise UsageError("a statement of origin needs a file to lie beside", hint="Name one with -o.")
-    texts = [(name, _read(name)) for name in files]
     workshop = installation.workshop()
     order = Order(
         config=load_config(texts),
         platform=Platform(architecture=options.architecture or docker_architecture(platform.machine())),
         formats=formats,
         folder=options.folder or Path(),
-        name=options.name or default_name(files[-1]),
+        name=options.name or default_name(texts[-1][0]),
         output=options.output,
         decompress_kernel=options.decompress_kernel,
         base=options.base,
         sbom=options.sbom,
         sbom_created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}" if options.sbom_current_time else CREATED,
         provenance=options.provenance,
-        inputs=[
-            Artifact(name=name, sha256=hashlib.sha256(text.encode()).hexdigest()) for name, text in texts
-        ],
+        inputs=[Artifact(name=name, sha256=_digest(text)) for name, text in texts],
         size=options.size,
         tools=BootTools(workshop.toolbox),
     )
@@ -135,18 +143,5 @@ def build_image(installation: Installation, files: Sequence[str], options: Build
     )
 
 
-def default_name(file: str) -> str:
-    """The name of what is built from ``file``, as LinuxKit has it."""
-    return _DEFAULT_NAME if file == STDIN else Path(file).stem
-
-
-def _read(name: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
-        return data.decode()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(f"there is no file {name}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8 text", details=str(error)) from error
-    except OSError as error:
-        raise StorageError(f"{name} cannot be read: {error.strerror}") from error
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -73,7 +73,8 @@ class Client(Installation):
         """Boot an image with its console in this process's terminal; see :class:`BootWishes`.
 
         Args:
-            image: a kernel, a disk, an ISO, or the beginning of the names of several files (``NAME-kernel``...).
+            image: a kernel, a disk, an ISO, the beginning of the names of several files (``NAME-kernel``...), or YAML
+                that is built first: a file, an address with http or https, "-" for stdin.
 
         Returns:
             0 when the guest shut down or was ended with Ctrl-A x, 128 + n after a signal.
@@ -83,7 +84,7 @@ class Client(Installation):
             UsageError, UnsupportedError: it cannot be booted like this, or not here.
             MachineError: it failed.
         """
-        return boot_image(self, Path(image), wishes)
+        return boot_image(self, str(image), wishes)
 
     def contexts(self) -> list[dict[str, Any]]:
         """The docker contexts that Cove made, as JSON data, those of other ``COVE_HOME`` among them.

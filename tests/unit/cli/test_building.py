@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cove.cli.app import run
+from tests.unit.debian.world import serve
 from tests.unit.image.oci.layouts import LayoutMaker, layer_tar, member
 
 
@@ -35,6 +36,16 @@ def test_stdin_is_a_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", stream)
     assert run(["build", "-f", "tar", "-"]) == 0
     assert b"files[0]" in Path("moby.tar").read_bytes()
+
+
+def test_a_file_may_be_a_page_of_the_web(capsys: pytest.CaptureFixture[str]) -> None:
+    with serve({"/far.yml": b"files: [{path: q, contents: x}]"}) as server:
+        assert run(["build", "-f", "tar", f"{server.url}/far.yml"]) == 0
+        assert b"files[0]" in Path("far.tar").read_bytes()
+        assert run(["--offline", "build", f"{server.url}/far.yml"]) == 1
+        assert "would have to be fetched" in capsys.readouterr().err
+        assert run(["build", f"{server.url}/lost.yml"]) == 1
+        assert "404" in capsys.readouterr().err
 
 
 def test_a_dry_run_prints_the_configuration_and_says_what_would_stop_a_build(

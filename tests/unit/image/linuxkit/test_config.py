@@ -217,7 +217,9 @@ volumes:
         "1.yml:4: onboot[1].image: 'bad ref!' is not the name of an image",
         "1.yml:4: onboot[1]: name is missing",
         "1.yml:6: services[0].binds[0]: volume 'lost' not found among volumes",
-        "1.yml:6: services[0].binds[1]: volume kept is read-only, but attempting to write into container "
-        "read-write: add :ro",
+        (
+            "1.yml:6: services[0].binds[1]: volume kept is read-only, "
+            "but attempting to write into container read-write: add :ro"
+        ),
         "1.yml:6: services[0].command: must be a list, not 'sh': write ['sh']",
     ]
