@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import tarfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_boot import free_port
-from tests.integration.world import Home, Terminal, wait_until
+from tests.integration.world import BUSYBOX, Home, Machine, Terminal, wait_until
 from tests.unit.image.oci.layouts import LayoutMaker, layer_tar, member
 
 EXAMPLES = Path(__file__).parents[2] / "examples/linuxkit"
@@ -252,3 +253,16 @@ def test_everything_that_runtime_json_can_say(home: Home, tmp_path: Path) -> Non
         terminal.type("poweroff\r")
         terminal.expect("bye from onshutdown")
         assert terminal.wait(SLOW) == 0
+
+
+def test_images_of_an_engine_can_be_built_of(uml: Machine, tmp_path: Path) -> None:
+    uml.docker("pull", BUSYBOX)
+    uml.docker("tag", BUSYBOX, "me/tool:1")
+    (tmp_path / "x.yml").write_text("init: [me/tool:1]\n")
+    uml.home.env["DOCKER_HOST"] = uml.socket
+    try:
+        uml.home.cove("build", "--docker", "-f", "tar", "x.yml", cwd=tmp_path)
+    finally:
+        del uml.home.env["DOCKER_HOST"]
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        assert tar.getmember("usr/bin/busybox").pax_headers["LINUXKIT.source"] == "docker.io/me/tool:1"

@@ -46,6 +46,7 @@ class GoStyle(click.Command):
     type=click.Path(path_type=Path),
     help="Take images from this OCI layout, a folder or a tar; repeatable.",
 )
+@click.option("--docker", is_flag=True, help="Take images from a docker engine before the cache is asked.")
 @click.option("--arch", metavar="NAME", default="", help="The architecture to build for: amd64, arm64.")
 @click.option("--pull", is_flag=True, help="Ask registries also for images that are in the cache.")
 @click.option(
@@ -72,6 +73,7 @@ def build(
     folder: Path | None,
     output_file: str,
     images: tuple[Path, ...],
+    docker: bool,
     arch: str,
     pull: bool,
     size: str | None,
@@ -102,6 +104,7 @@ def build(
         folder=folder,
         output=output_file,
         images=images,
+        docker=docker,
         architecture=arch,
         decompress_kernel=decompress_kernel,
         pull=pull,

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +18,7 @@ from cove.errors import UsageError
 
 if TYPE_CHECKING:
     from cove.image.linuxkit.config import Config
+    from cove.image.oci.model import ImageSource
     from cove.sdk.installation import Installation
 
 
@@ -28,6 +32,7 @@ class BuildOptions:
         folder: where they go; by default the current folder.
         output: the one file of a format that is a single stream, "-" for stdout.
         images: OCI layouts, folders or tars, to take images from before the content store is asked.
+        docker: take images from a docker engine before the content store is asked.
         architecture: Go's name; by default this host's.
         decompress_kernel: take the kernel out of its gzip.
         pull: ask registries even for what is in the content store.
@@ -43,6 +48,7 @@ class BuildOptions:
     folder: Path | None = None
     output: str = ""
     images: tuple[Path, ...] = ()
+    docker: bool = False
     architecture: str = ""
     decompress_kernel: bool = False
     pull: bool = False
@@ -101,7 +107,6 @@ def build_texts(
     from cove.image.sbom.provenance import Artifact
     from cove.image.sbom.spdx import CREATED
     from cove.machine.boot_tools import BootTools
-    from cove.machine.building import image_sources
     from cove.machine.recipes import default_name
     from cove.spec.machine import architecture_named
 
@@ -127,20 +132,38 @@ def build_texts(
         size=options.size,
         tools=BootTools(workshop.toolbox),
     )
+    with _sources(installation, options) as sources:
+        return produce(
+            order,
+            sources,
+            installation.report,
+            lambda: workshop.archive(architecture_named(order.platform.architecture)),
+        )
+
+
+@contextmanager
+def _sources(installation: Installation, options: BuildOptions) -> Iterator[list[ImageSource]]:
+    """The places to take images from, for the length of the block."""
+    from cove.machine.building import image_sources
+    from cove.machine.engine_images import engine_images
+    from cove.sdk.creation import DEFAULT
+
     sources = image_sources(
         installation.home,
         installation.report,
         options.images,
-        workshop.archive,
+        installation.workshop().archive,
         pull=options.pull,
         offline=installation.offline,
     )
-    return produce(
-        order,
-        sources,
-        installation.report,
-        lambda: workshop.archive(architecture_named(order.platform.architecture)),
-    )
+    if not options.docker:
+        yield sources
+        return
+    with tempfile.TemporaryDirectory(prefix="cove-engine-") as folder:
+        own = installation.home.machine(DEFAULT).docker_socket
+        engine = engine_images(os.environ, own, Path(folder), installation.report)
+        at = len(options.images)
+        yield [*sources[:at], engine, *sources[at:]]
 
 
 def _digest(text: str) -> str:
