@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -111,6 +112,42 @@ def test_a_private_authority_and_a_password(world: World) -> None:
     assert "Login Succeeded" in login(world, world.secure.name, PASSWORD)
     push(world, name)
     pull_and_run(world, name)
+
+
+def test_a_credential_helper_of_this_host(world: World, tmp_path: Path) -> None:
+    """As docker-credential-osxkeychain on a Mac: docker asks it, and no file has secrets."""
+    home = world.machine.home
+    secrets, asked = tmp_path / "keychain", tmp_path / "asked"
+    helper = tmp_path / "bin/docker-credential-keychain"
+    helper.parent.mkdir()
+    helper.write_text(
+        f"#!/bin/sh\necho $1 >> {asked}\n"
+        f"case $1 in store) cat > {secrets};; erase) rm -f {secrets};;\n"
+        f"get) [ -f {secrets} ] && cat {secrets} || {{ echo credentials not found in native keychain; exit 1; }};;\n"
+        "list) echo '{}';; esac\n"
+    )
+    helper.chmod(0o755)
+    config = home.root / "user/config.json"
+    before, path = config.read_bytes() if config.exists() else None, home.env.get("PATH")
+    home.env["PATH"] = f"{helper.parent}:{os.environ['PATH']}"
+    config.write_text('{"credsStore": "keychain"}')
+    try:
+        name = f"{world.secure.name}/cove/keychain"
+        assert "no basic auth credentials" in push(world, name, code=1)
+        assert "Login Succeeded" in login(world, world.secure.name, PASSWORD)
+        assert json.loads(secrets.read_bytes())["Username"] == USER
+        assert PASSWORD not in config.read_text()
+        push(world, name)
+        pull_and_run(world, name)
+        assert {"get", "store"} <= set(asked.read_text().split())
+        world.machine.docker("logout", world.secure.name)
+        assert not secrets.exists()
+        assert "no basic auth credentials" in push(world, name, code=1)
+    finally:
+        config.unlink()
+        if before is not None:
+            config.write_bytes(before)
+        home.env["PATH"] = path or os.environ["PATH"]
 
 
 def test_a_build_from_there(world: World, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from cove.errors import UsageError
 SOCKET_PATH_LIMIT = 103
 """Bytes a unix socket's path may have: ``sun_path`` is 104 on macOS, 108 on Linux, with the final NUL."""
 
+VFKIT_SOCKET = "vfkit-ffffffff-ffff.sock"
+"""The longest name that vfkit gives its own end, beside the socket that it is led to (pkg/vf/virtionet.go)."""
+
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
 _SEPARATORS = re.compile(r"[:;\n]")
 """The dynamic loader takes its library path, as shells take PATH, as a list that these separate."""
@@ -190,9 +193,10 @@ class MachinePaths:
             self.qmp_socket,
         )
 
-    def longest_socket(self) -> Path:
-        """The deepest of all sockets; uml's console is, nearly always."""
-        return max((*self.sockets, self.uml_dir / "vm" / "mconsole"), key=lambda path: len(bytes(path)))
+    def longest_socket(self, *, mac: bool = False) -> Path:
+        """The deepest of all sockets: uml's console on Linux, on a Mac what vfkit makes for itself."""
+        own = self.net_dir / VFKIT_SOCKET if mac else self.uml_dir / "vm" / "mconsole"
+        return max((*self.sockets, own), key=lambda path: len(bytes(path)))
 
 
 @dataclass(frozen=True)

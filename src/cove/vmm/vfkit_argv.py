@@ -15,7 +15,7 @@ from urllib.parse import quote
 from cove.errors import ToolError, UsageError
 from cove.spec.machine import MachineSpec
 from cove.spec.shares import tag
-from cove.system.paths import SOCKET_PATH_LIMIT
+from cove.system.paths import SOCKET_PATH_LIMIT, VFKIT_SOCKET
 from cove.system.process import Command
 from cove.units import MIB
 from cove.vmm.base import BootFiles, Runtime, unsupported
@@ -31,8 +31,7 @@ ROSETTA_TAG = "rosetta"
 CMDLINE_LIMIT = 2047
 """Bytes of the kernel's command line (COMMAND_LINE_SIZE without the final NUL)."""
 
-_OWN_SOCKET = len("/vfkit-ffffffff-ffff.sock")
-"""What vfkit appends to the network socket's folder for its own end (pkg/vf/virtionet.go)."""
+_OWN_SOCKET = len(f"/{VFKIT_SOCKET}")
 
 
 @dataclass(frozen=True, kw_only=True)

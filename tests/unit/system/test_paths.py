@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,26 @@ def test_socket_paths_are_held_to_what_the_kernel_takes() -> None:
     with pytest.raises(UsageError, match="the path of a socket would be too long") as caught:
         Home(Path(f"{fits}h"), fits).machine("x")
     assert re.match(f"{SOCKET_PATH_LIMIT + 1} bytes", caught.value.details or "")
+    # a Mac's is vfkit's own, which only a machine of the driver vz has
+    assert MachinePaths(Path("/m/x")).longest_socket(mac=True).name.startswith("vfkit-")
     # bytes count, not letters
     with pytest.raises(UsageError):
         Home(Path("/" + "ü" * 50), fits).machine("x")
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_two_machines_have_two_folders_on_every_file_system(one: str, other: str) -> None:
+    """Also where A is a, and where letters are taken apart, as on a Mac."""
+    names = []
+    for name in (one, other, one.swapcase()):
+        with suppress(UsageError):
+            names.append(check_machine_name(name))
+    folded = {unicodedata.normalize("NFD", name).casefold() for name in names}
+    assert len(folded) == len(set(names))
+    assert folded == set(names)
+
+
+@pytest.mark.parametrize("name", ["Dev", "DEV", "dEv", "dév", "de\u0301v", "\u017ftop"])
+def test_names_of_which_a_file_system_might_make_others(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot name a machine"):
+        check_machine_name(name)

@@ -60,7 +60,7 @@ def gather(store: Store, env: Mapping[str, str], *, ask_network: bool = False) -
         now=time.time(),
         tools=tuple(_tools(home, host, env)),
         places=tuple(_places(home)),
-        socket_too_long=_too_long(home, [machine.name for machine in machines]),
+        socket_too_long=_too_long(home, [machine.name for machine in machines], mac=host.system == "darwin"),
         config_trouble=config_trouble,
         names=network.asked(names, _port(config.resolv_conf)) if ask_network else names,
         proxies=tuple(_proxies(config, env, ask_network=ask_network)),
@@ -102,8 +102,8 @@ def _places(home: Home) -> Iterator[Place]:
         yield Place(role="COVE_CACHE", path=str(home.cache), abilities=examine(home.cache))
 
 
-def _too_long(home: Home, names: list[str]) -> str:
-    paths = (MachinePaths(home.machines / name).longest_socket() for name in (_DEFAULT, *names))
+def _too_long(home: Home, names: list[str], *, mac: bool) -> str:
+    paths = (MachinePaths(home.machines / name).longest_socket(mac=mac) for name in (_DEFAULT, *names))
     longest = max(paths, key=lambda path: len(bytes(path)))
     return str(longest) if len(bytes(longest)) > SOCKET_PATH_LIMIT else ""
 
