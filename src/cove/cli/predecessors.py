@@ -7,7 +7,7 @@ import os
 
 import click
 
-from cove.cli import lifecycle, options, output, report
+from cove.cli import lifecycle, options, output, report, use
 from cove.cli.context import Session
 from cove.errors import MachineError, NotFoundError, UsageError
 from cove.units import MIB
@@ -176,7 +176,11 @@ def machine_upgrade(session: Session, names: tuple[str, ...]) -> None:
 
 @click.group(short_help="boot2docker's commands, as Cove has them.")
 def boot2docker() -> None:
-    """boot2docker's commands, as Cove has them: up, down, save, info, shellinit."""
+    """boot2docker's commands, as Cove has them.
+
+    The same as cove's own: init is create, up is start, down and poweroff are stop, save is suspend, shellinit is
+    env, ssh is shell; restart, status and delete have their own names.
+    """
 
 
 @boot2docker.command("info")
@@ -201,7 +205,8 @@ for _name, _command in {
 }.items():  # fmt: skip
     machine.add_command(_command, _name)
 for _name, _command in {
-    "up": lifecycle.start, "down": lifecycle.stop, "save": lifecycle.suspend, "shellinit": report.env,
-    "status": report.status, "delete": lifecycle.delete, "restart": lifecycle.restart,
+    "init": lifecycle.create, "up": lifecycle.start, "down": lifecycle.stop, "poweroff": lifecycle.stop,
+    "save": lifecycle.suspend, "shellinit": report.env, "ssh": use.shell, "ip": machine_ip, "socket": machine_url,
+    "status": report.status, "restart": lifecycle.restart, "delete": lifecycle.delete, "upgrade": machine_upgrade,
 }.items():  # fmt: skip
     boot2docker.add_command(_command, _name)
