@@ -158,6 +158,50 @@ def test_the_children_have_given_up_privileges(machine: Machine) -> None:
     assert "cannot be sealed" not in log
 
 
+KINDS = {
+    "bridge": (),
+    "host": ("--network", "host"),
+    "privileged": ("--privileged",),
+    "everything": ("--privileged", "--network", "host", "--pid", "host", "--ipc", "host", "-v", "/dev:/dev"),
+}
+"""Containers by what they are given; the last one is as much as the guest's root."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_door_of_the_host_can_be_seen_from_a_container(machine: Machine, kind: str) -> None:
+    """Of engine API, agent, supervisor, gvproxy, monitor, console and share daemons nothing is there that could be
+    opened: no socket in a file system, no serial port, no device that leads to the host but those of the guest."""
+    found = machine.sh(
+        """find / -xdev -type s 2>/dev/null
+        ls -d /dev/hvc* /dev/vport* /dev/virtio-ports /dev/vhost* /dev/vsock /dev/kvm /dev/fuse /dev/mem /dev/port \\
+            /run/docker.sock /var/run/docker.sock /run/cove /run/containerd 2>/dev/null; true""",
+        *KINDS[kind],
+    ).split()
+    allowed = (
+        {"/dev/fuse", "/dev/mem", "/dev/port", "/dev/vsock"}
+        if KINDS[kind][:1] == ("--privileged",)
+        else set()
+    )
+    assert set(found) <= allowed
+    if "--privileged" not in KINDS[kind]:
+        devices = machine.sh("find /dev -type c -o -type b", *KINDS[kind]).split()
+        # docker's own; a serial port or disk would be another
+        own = {"console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"}
+        assert {name for name in devices if not name.startswith("/dev/pts/")} <= {
+            f"/dev/{name}" for name in own
+        }
+
+
+def test_what_root_of_the_guest_says_on_the_console_ends_nothing(uml: Machine) -> None:
+    """It can write there what the guest's own start would, its failure included; the machine runs on."""
+    before = uml.inspect()
+    script = "for w in 'cove-failed x' 'cove-stage engine 1' 'cove-stage nonsense' 'cove-failed'; do echo $w; done > /c"
+    uml.sh(script, "--privileged", "-v", "/dev/console:/c")
+    uml.docker("version")
+    after = uml.inspect()
+    assert (after["status"], after["processes"]) == ("running", before["processes"])
+
+
 OTHER = """
 import os, socket, sys
 from pathlib import Path
