@@ -266,3 +266,34 @@ def test_images_of_an_engine_can_be_built_of(uml: Machine, tmp_path: Path) -> No
         del uml.home.env["DOCKER_HOST"]
     with tarfile.open(tmp_path / "x.tar") as tar:
         assert tar.getmember("usr/bin/busybox").pax_headers["LINUXKIT.source"] == "docker.io/me/tool:1"
+
+
+METADATA = """
+kernel: {image: cove.internal/kernel, cmdline: quiet}
+init: [cove.internal/init, cove.internal/runc]
+onboot:
+  - {name: metadata, image: cove.internal/metadata, command: [/usr/bin/metadata, cdrom]}
+  - name: tells
+    image: cove.internal/busybox
+    binds: ["/run:/run", "/dev:/dev"]
+    command: [sh, -c, "cd /run/config; cat provider; find . -type f | sort; cat foo/bar/baz; stat -c %a ssh/key foo"]
+  - {name: file, image: cove.internal/metadata, command: [/usr/bin/metadata, gcp, "file=/run/config/foo/bar/baz"]}
+  - {name: plain, image: cove.internal/busybox, binds: ["/run:/run"], command: [cat, /run/config/userdata]}
+  - {name: off, image: cove.internal/busybox, pid: host, command: [poweroff, -f], capabilities: [all]}
+"""
+DATA = """{"ssh": {"entries": {"key": {"perm": "0600", "content": "secret"}}},
+"foo": {"perm": "0711", "entries": {"bar": {"entries": {"baz": {"content": "it's $(deep)\\n"}}}}}}"""
+
+
+def test_metadata_and_user_data(home: Home, driver: list[str], tmp_path: Path) -> None:
+    (tmp_path / "m.yml").write_text(METADATA)
+    (tmp_path / "data").write_text(DATA)
+    more = ["--networking", "none", "--data-file", str(tmp_path / "data")]
+    said = (
+        home.cove("boot", "m.yml", *driver, *more, cwd=tmp_path, deadline=SLOW)
+        .stdout.decode()
+        .replace("\r", "")
+    )
+    assert "cdrom\n./foo/bar/baz\n./provider\n./ssh/key\n./userdata\nit's $(deep)\n600\n711\n" in said
+    assert "found by file=/run/config/foo/bar/baz" in said
+    assert said.count("it's $(deep)") == 2

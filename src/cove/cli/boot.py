@@ -56,6 +56,11 @@ from cove.units import parse_size
     "--state", type=click.Path(path_type=Path), metavar="FOLDER",
     help="For disks that are made without a name (default: IMAGE-state).",
 )  # fmt: skip
+@click.option("--data", metavar="TEXT", help="User data, on a CD (cove.internal/metadata reads it).")
+@click.option(
+    "--data-file", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
+    help="The same out of a file.",
+)  # fmt: skip
 @click.option(
     "--images", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
     help="For a YAML file: take images from this OCI layout; repeatable.",
@@ -79,6 +84,8 @@ def boot(
     initrd: Path | None,
     cmdline: str | None,
     state: Path | None,
+    data: str | None,
+    data_file: Path | None,
     images: tuple[Path, ...],
     no_reboot: bool,
 ) -> int:
@@ -87,8 +94,12 @@ def boot(
     IMAGE is a file, or what the names of its files begin with (NAME of NAME-kernel and NAME-initrd.img). YAML (a
     file, http(s)://..., - for stdin) is built first. Ctrl-A x ends the guest. The guest gets its address by DHCP.
     """
+    if data is not None and data_file is not None:
+        raise click.UsageError("--data and --data-file exclude each other")
+    said = data_file.read_bytes() if data_file else None if data is None else data.encode()
     return session.client().boot(
         image,
+        data=said,
         driver=driver,
         accel=accel,
         arch=arch,

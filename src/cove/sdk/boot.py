@@ -37,6 +37,7 @@ class BootWishes(TypedDict, total=False):
         cmdline: replaces the kernel's command line.
         state: folder for disks that are made; ``IMAGE-state`` by default.
         reboot: whether a restart asked for by the guest restarts it.
+        data: what the guest is told on a CD of its own, as ``linuxkit run --data`` does.
         images: OCI layouts to take images from, when a YAML file is built and booted.
     """
 
@@ -54,6 +55,7 @@ class BootWishes(TypedDict, total=False):
     cmdline: str | None
     state: Path | None
     reboot: bool
+    data: bytes | None
     images: Sequence[Path]
 
 

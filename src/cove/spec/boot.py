@@ -139,6 +139,7 @@ class BootRequest:
         format: of the image, if it is a disk; None is told by its contents.
         state: folder for disks that are made; None is ``IMAGE-state``.
         reboot: whether a restart asked for by the guest restarts it.
+        data: what the guest is told on a CD of its own (``/config``); None for no CD.
     """
 
     image: Path
@@ -156,6 +157,7 @@ class BootRequest:
     format: DiskFormat | None = None
     state: Path | None = None
     reboot: bool = True
+    data: bytes | None = None
 
 
 def parse_disk(text: str) -> DiskWish:

@@ -19,6 +19,7 @@ SECTOR = 2048
 _VOLUME, _BOOT_RECORD, _TERMINATOR, _TABLE, _TABLE_BIG, _ROOT, _CATALOG, _FIRST = range(16, 24)
 _DATE = bytes((117, 4, 18, 16, 30, 0, 0))
 _LONG_DATE = b"2017041816300000\0"
+_END = b"\xffCD001\x01".ljust(SECTOR, b"\0")
 _NO_DATE = b"0" * 16 + b"\0"
 _PATH_TABLE = 10
 _COPY = 1 << 20
@@ -43,14 +44,14 @@ class Boot:
     hybrid: bytes = b""
 
 
-def write_iso(out: BinaryIO, files: Mapping[str, Contents], *, label: str, boot: Boot) -> None:
+def write_iso(out: BinaryIO, files: Mapping[str, Contents], *, label: str, boot: Boot | None = None) -> None:
     """Write the image.
 
     Args:
         out: seekable.
         files: contents by name, upper case with at most eight and three characters ("LDLINUX.C32").
         label: of the volume.
-        boot: what of them is booted.
+        boot: what of them is booted; None for nothing.
 
     Raises:
         UsageError: a file is larger than an ISO can hold (4 GiB).
@@ -66,12 +67,12 @@ def write_iso(out: BinaryIO, files: Mapping[str, Contents], *, label: str, boot:
         place += max(1, _sectors(sizes[name]))
     for at, data in (
         (_VOLUME, _volume(label, place)),
-        (_BOOT_RECORD, _boot_record()),
-        (_TERMINATOR, b"\xffCD001\x01".ljust(SECTOR, b"\0")),
+        (_BOOT_RECORD, _boot_record() if boot else _END),
+        (_TERMINATOR, _END),
         (_TABLE, _path_table("<")),
         (_TABLE_BIG, _path_table(">")),
         (_ROOT, _folder(places, sizes)),
-        (_CATALOG, _catalog(boot, places[boot.file])),
+        (_CATALOG, _catalog(boot, places[boot.file]) if boot else b""),
     ):
         out.seek(at * SECTOR)
         out.write(data)
@@ -80,6 +81,8 @@ def write_iso(out: BinaryIO, files: Mapping[str, Contents], *, label: str, boot:
         _copy(files[name], out)
     out.seek(place * SECTOR - 1)
     out.write(b"\0")
+    if boot is None:
+        return
     if not boot.uefi:
         _tell_where(out, places[boot.file], sizes[boot.file], files[boot.file])
     if boot.hybrid:

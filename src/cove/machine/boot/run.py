@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cove.errors import MachineError, UsageError
 from cove.events import Note
+from cove.image.formats.iso9660 import write_iso
 from cove.machine.assets import Workshop
 from cove.machine.boot.bounds import guest_bounds, gvproxy_bounds
 from cove.machine.boot.console import HELP, Keys
@@ -22,7 +23,7 @@ from cove.machine.boot.pump import Pump
 from cove.machine.memory import MemoryFolder
 from cove.net.forwards import GUEST, Forward
 from cove.net.gvproxy import Gvproxy
-from cove.spec.boot import BootRequest, Guest
+from cove.spec.boot import BootRequest, Disk, Guest
 from cove.spec.machine import Driver
 from cove.system.children import Child, spawn
 from cove.system.files import link_to, private_folder, remove_tree, try_lock
@@ -245,6 +246,14 @@ def _said(log: Path) -> str | None:
     return None
 
 
+def _with_data(plan: BootPlan, data: bytes, path: Path) -> BootPlan:
+    """The plan with a CD that tells the guest something, in the form of `linuxkit metadata create`."""
+    with path.open("xb") as out:
+        write_iso(out, {"CONFIG": data}, label="config")
+    disk = Disk(path=path, read_only=True, cdrom=True)
+    return replace(plan, guest=replace(plan.guest, disks=(*plan.guest.disks, disk)))
+
+
 Build = Callable[[Path, Callable[[], Driver]], Path]
 """Makes an image in a folder; is given who can tell the driver, where the image's kernel leaves it open. Returns what
 the names of its files begin with."""
@@ -266,6 +275,8 @@ def boot(request: BootRequest, workshop: Workshop, build: Build | None = None) -
             image = build(private_folder(folder / "image"), lambda: driver_for_any_kernel(request, workshop))
             request = replace(request, image=image)
         plan = prepare(request, workshop, folder / "vm")
+        if request.data is not None:
+            plan = _with_data(plan, request.data, folder / "data.iso")
         accel = f"/{plan.guest.accel}" if plan.guest.accel != "none" else ""
         workshop.report(
             Note(f"Booting {plan.guest.name} ({plan.driver}{accel}); Ctrl-A x ends it, Ctrl-A h helps")

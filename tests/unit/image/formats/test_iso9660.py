@@ -85,3 +85,13 @@ def test_too_large(tmp_path: Path) -> None:
         out.truncate(1 << 32)
     with pytest.raises(UsageError, match="more than a file on an ISO"):
         written({"L": tmp_path / "large"}, file="L", uefi=True)
+
+
+def test_one_that_boots_nothing() -> None:
+    out = io.BytesIO()
+    write_iso(out, {"CONFIG": b"told"}, label="config")
+    image = out.getvalue()
+    assert image[16 * SECTOR :][1:6] == b"CD001"
+    assert image[17 * SECTOR :][:6] == b"\xffCD001"
+    assert b"CONFIG" in image[21 * SECTOR :][:SECTOR]
+    assert image[23 * SECTOR :].startswith(b"told")
