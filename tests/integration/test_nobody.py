@@ -132,6 +132,16 @@ def test_the_processes_have_no_power(nobody: Newcomer) -> None:
         assert fields["NoNewPrivs"] == "1", role
 
 
+def test_ports_that_are_for_root_are_refused_with_what_allows_them(nobody: Newcomer) -> None:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
+        pytest.skip("port 80 is for everybody here")
+    # 126 is what docker makes of every error that says "permission denied"
+    done = nobody("./cove", "run", "--rm", "-p", "127.0.0.1:80:80", BUSYBOX, "true", code=126)
+    said = done.stderr.decode()
+    assert "listen tcp4 127.0.0.1:80: bind: permission denied" in said
+    assert "sudo sysctl net.ipv4.ip_unprivileged_port_start=80" in said
+
+
 def test_the_machine_stops_and_starts_again(nobody: Newcomer) -> None:
     nobody("./cove", "restart")
     assert nobody("./cove", "shell", "id", "-u").stdout == b"0\n"

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -30,15 +33,21 @@ def doctor(session: Session, network: bool, as_json: bool) -> int:
     if as_json:
         output.as_json(found.to_dict())
     else:
-        output.data(report(found))
+        output.data(report(found, width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     return 1 if found.problems else 0
 
 
-def report(found: Examination) -> str:
-    """An examination for people."""
+def report(found: Examination, *, width: int | None = None) -> str:
+    """An examination for people.
+
+    Args:
+        found: what was found.
+        width: columns of the terminal that shows it; None leaves lines as long as they are. Fixes are never broken,
+            so that they can be copied.
+    """
     paragraphs = [
-        f"{finding.severity}: {_headline(finding)} [{finding.id}]\n"
-        f"  why: {_indented(finding.why)}\n"
+        f"{_broken(f'{finding.severity}: {_headline(finding)} [{finding.id}]', '  ', width)}\n"
+        f"{_broken(f'  why: {_indented(finding.why)}', '       ', width)}\n"
         f"  fix: {_indented(finding.fix)}"
         for finding in found.findings
     ]
@@ -51,6 +60,19 @@ def report(found: Examination) -> str:
 
 def _headline(finding: Finding) -> str:
     return finding.what if finding.subject in finding.what else f"{finding.subject}: {finding.what}"
+
+
+def _broken(text: str, indent: str, width: int | None) -> str:
+    """Lines broken between words; a word that is longer than a line stays whole."""
+    if width is None:
+        return text
+    lines = (
+        textwrap.wrap(
+            line, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        for line in text.splitlines()
+    )
+    return "\n".join("\n".join(broken) for broken in lines)
 
 
 def _indented(text: str) -> str:

@@ -246,7 +246,7 @@ def refusal(container: Container, port: HostPort, number: int) -> str:
 
 
 def advice(port: HostPort, number: int, *, mac: bool = False) -> str:
-    """What to do about a port that cannot be had; for the log.
+    """What to do about a port that cannot be had.
 
     Args:
         port: the port.

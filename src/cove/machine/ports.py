@@ -9,6 +9,7 @@ and after it was, so that the port answers when the client learns that the conta
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import sys
 from collections import Counter
@@ -292,8 +293,12 @@ def _is(container: Container, name: str) -> bool:
 
 
 def _refuse(container: Container, port: HostPort, error: OSError) -> str:
-    """Log that a port cannot be had, with what to do; returns dockerd's words for it."""
+    """Log that a port cannot be had, with what to do; returns dockerd's words for it.
+
+    What is for root alone is said to the user, too: other systems' engines run as root, and never say so.
+    """
     number = error.errno or 0
     why = advice(port, number, mac=sys.platform == "darwin")
     log.warning("%s cannot have %s/%s: %s", container.name, port, port.protocol, why)
-    return refusal(container, port, number)
+    words = refusal(container, port, number)
+    return f"{words} ({why})" if number in (errno.EACCES, errno.EPERM) else words

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from cove.cli.app import doctor_may_know
+from cove.cli.doctor import report
 from cove.errors import CoveError, MachineError, NotFoundError, UsageError
+from cove.machine.doctor.finding import Examination, Finding
 from cove.machine.store import Store
 from cove.system.paths import Home
 from tests.unit.cli.conftest import Cove
@@ -33,6 +35,20 @@ def test_findings_and_the_exit_code(cove: Cove, store: Store, home: Home) -> Non
     assert told["findings"][0]["id"] == "machine-driver"
     assert set(told["findings"][0]) == {"id", "severity", "subject", "what", "why", "fix"}
     assert "dns-silent" in told["skipped"]
+
+
+def test_in_a_terminal_lines_are_broken_between_words_and_fixes_never() -> None:
+    long = Finding(
+        id="disk-full", severity="problem", subject="/a/" + "b" * 60, what="there is no room left at all here, " * 3,
+        why="One reason.\nAnother reason that is longer than a line can be, " * 2, fix="sudo " + "do something, " * 20,
+    )  # fmt: skip
+    found = Examination(findings=(long,), skipped={})
+    whole, narrow = report(found), report(found, width=50)
+    assert narrow.split() == whole.split()
+    for line in narrow.splitlines():
+        assert len(line) <= 50 or line.startswith("  fix: ") or len(line.split()) == 1
+    assert "\n       Another reason" in narrow
+    assert narrow.splitlines()[-3] == whole.splitlines()[-3]
 
 
 @pytest.mark.parametrize(
