@@ -19,6 +19,7 @@ from cove.cli import (
     predecessors,
     report,
     resources,
+    snapshots,
     sockets,
     use,
 )
@@ -67,6 +68,7 @@ COMMANDS: list[click.Command] = [
     lifecycle.stop,
     lifecycle.suspend,
     lifecycle.clone,
+    snapshots.snapshot,
     lifecycle.restart,
     lifecycle.delete,
     resources.set_,

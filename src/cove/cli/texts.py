@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
     from cove.sdk import Record
 
 LIST_HEADER = ("NAME", "STATUS", "DRIVER", "CPUS", "MEMORY", "DISK", "DOCKER HOST")
+
+SNAPSHOT_HEADER = ("NAME", "CREATED", "PARENT", "MEMORY", "SIZE")
+
+
+def snapshot_row(snapshot: Mapping[str, Any]) -> tuple[str, ...]:
+    """One snapshot as a row of ``cove snapshot list``."""
+    return (
+        snapshot["name"],
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot["created"])),
+        snapshot["parent"] or "",
+        "yes" if snapshot["memory"] else "no",
+        format_size(snapshot["size"]),
+    )
 
 
 def list_row(machine: Record) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cove.errors import ConflictError
 from cove.machine.contents import content_store
+from cove.machine.snapshots import Snapshot, snapshots
 from cove.machine.state import ALIVE, State
 from cove.machine.store import Store
 from cove.system.files import allocated, read_json, remove_tree
@@ -47,7 +48,8 @@ def prune(store: Store, *, everything: bool) -> int:
     if everything:
         doomed = [home.archive, home.tools, home.images, home.containers, home.probes, home.probe_kernel]
     else:
-        doomed = [home.archive, *([] if running else unused(home.tools)), *_unused_images(store)]
+        saved = [each for each in _snapshots(store) if each.memory]
+        doomed = [home.archive, *([] if running or saved else unused(home.tools)), *_unused_images(store)]
     freed = sum(allocated(path) for path in doomed)
     for path in doomed:
         remove_tree(path)
@@ -59,7 +61,7 @@ def _unused_images(store: Store) -> list[Path]:
     images = store.home.images
     if not images.is_dir():
         return []
-    machines = {machine.image for machine in store.all()}
+    machines = {machine.image for machine in store.all()} | {each.image for each in _snapshots(store)}
     used, stale = set(machines), []
     for pointer in images.glob("*.json"):
         data = read_json(pointer)
@@ -71,3 +73,8 @@ def _unused_images(store: Store) -> list[Path]:
         else:
             used.add(image)
     return [*stale, *(path for path in images.iterdir() if path.is_dir() and path.name not in used)]
+
+
+def _snapshots(store: Store) -> list[Snapshot]:
+    """Those of all machines: one with memory goes on with the very programs and image that it was saved with."""
+    return [each for name in store.names() for each in snapshots(store.home.machine(name))]

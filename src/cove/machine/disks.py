@@ -143,7 +143,8 @@ def base_of(disk: Path) -> Path:
 
 def disk_folders(home: Home) -> list[Path]:
     """The folders that hold disks: those of machines, and of their snapshots."""
-    return [*home.machines.glob("*/"), *home.machines.glob("*/snapshots/*/")]
+    places = ("*/", "*/snapshots/*/", "*/.restoring/", "*/restored/")
+    return [folder for place in places for folder in home.machines.glob(place)]
 
 
 def sweep_layers(home: Home, folders: Iterable[Path]) -> None:

@@ -18,6 +18,7 @@ from cove.machine.saved.folder import SavedGuest
 from cove.machine.state import ALIVE
 from cove.machine.store import Machine, Store
 from cove.machine.suspended import suspend
+from cove.machine.unfinished import finish_restoring
 from cove.spec.machine import Driver
 from cove.system.files import locked, storage_errors
 from cove.system.paths import Home, MachinePaths
@@ -62,7 +63,8 @@ def frozen(store: Store, name: str) -> Iterator[Machine]:
         handle = take_lock(paths)
         try:
             with store.making():
-                yield machine
+                finish_restoring(paths)
+                yield store.load(name)
         finally:
             os.close(handle)
 

@@ -32,6 +32,7 @@ from cove.machine.shares import check_present, hidden_folders
 from cove.machine.state import ALIVE, State
 from cove.machine.store import Machine, Store, observe
 from cove.machine.suspended import end_sleep, end_suspension, go_on, wake
+from cove.machine.unfinished import finish_restoring
 from cove.spec.facts import choose_memory_place
 from cove.system.files import link_to, locked
 from cove.system.probe import host_facts
@@ -61,6 +62,9 @@ def start(store: Store, name: str, workshop: Workshop, *, cold: bool = False) ->
     paths = store.load(name).paths
     with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=STAGE_DEADLINE):
         machine = settled(store, name, workshop.report)
+        if not machine.supervised and paths.restored.is_dir():  # whoever restored it was killed
+            finish_restoring(paths)
+            machine = store.load(name)
         if machine.running:
             return machine
         if machine.asleep and not cold:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack, cast
 from cove.errors import ConflictError, CoveError
 from cove.sdk.creation import Changes, Settings, create_machine
 from cove.sdk.handle import Handle, Record
+from cove.sdk.snapshots import SnapshotCollection
 
 if TYPE_CHECKING:
     from cove.machine.autostart import Autostart
@@ -84,6 +85,11 @@ class Machine(Handle):
         names = clone_names(name, count)
         made = clone(self.installation.store, self.name, names, self.installation.workshop())
         return [Machine(self.installation, one.name) for one in made]
+
+    @property
+    def snapshots(self) -> SnapshotCollection:
+        """Its snapshots."""
+        return SnapshotCollection(self.installation, self.name)
 
     def stop(self, *, deadline: float = 30.0) -> bool:
         """Stop containers, flush the disk, power off; after ``deadline`` seconds it is ended. Says if it ran."""

@@ -96,6 +96,21 @@ class MachinePaths:
         return self.root / "saved"
 
     @property
+    def snapshots(self) -> Path:
+        """One folder per snapshot, each with the names of a machine's own files."""
+        return self.root / "snapshots"
+
+    @property
+    def restoring(self) -> Path:
+        """What a snapshot that is being restored is made ready in."""
+        return self.root / ".restoring"
+
+    @property
+    def restored(self) -> Path:
+        """What the machine is to be from now on; absent but for the moment in which it is moved to its places."""
+        return self.root / "restored"
+
+    @property
     def saved_record(self) -> Path:
         """What is recorded of the suspended guest (JSON); whether it is there says whether there is one."""
         return self.saved / "saved.json"
