@@ -55,7 +55,7 @@ def cache_ls(session: Session, quiet: bool, as_json: bool) -> None:
         output.table(("NAME", "PLATFORMS", "DIGEST", "SIZE"), rows)
 
 
-@cache.command("pull")
+@cache.command("pull", short_help="Pull images from their registries.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @_PLATFORM
 @click.option("--all-platforms", is_flag=True, help="For all platforms that there are.")
@@ -79,7 +79,7 @@ def cache_pull(
         output.data(session.client().images.pull(image, platforms=wanted, mirrors=mirrors))
 
 
-@cache.command("import")
+@cache.command("import", short_help="Take images from an OCI layout or an archive.")
 @click.argument("file", metavar="FILE|FOLDER|-")
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Name its only image so; repeatable.")
 @click.pass_obj
@@ -144,7 +144,7 @@ def cache_size(session: Session, as_json: bool) -> None:
         output.table(("PART", "SIZE"), [*rows, ("total", format_size(sum(sizes.values())))])
 
 
-@cache.command("prune")
+@cache.command("prune", short_help="Remove from the cache what no machine needs.")
 @click.option("-a", "--all", "all_", is_flag=True, help="Also what the next start must fetch or build again.")
 @JSON
 @click.pass_obj

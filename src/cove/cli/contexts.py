@@ -38,7 +38,7 @@ def context_list(session: Session, as_json: bool) -> None:
     output.table(HEADER, rows)
 
 
-@context.command("use")
+@context.command("use", short_help="Have docker's clients use a machine.")
 @NAME
 @click.pass_obj
 def context_use(session: Session, name: str | None) -> None:

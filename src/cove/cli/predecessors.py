@@ -74,7 +74,7 @@ def machine_create(
     )
 
 
-@machine.command("ip")
+@machine.command("ip", short_help="Where published ports of a machine answer.")
 @options.NAME
 @click.pass_obj
 def machine_ip(session: Session, name: str | None) -> None:
@@ -96,7 +96,7 @@ def machine_url(session: Session, name: str | None) -> None:
     output.data(chosen.docker_host)
 
 
-@machine.command("active")
+@machine.command("active", short_help="The machine that docker's clients talk to here.")
 @click.pass_obj
 def machine_active(session: Session) -> None:
     """The machine that docker's clients talk to here: by DOCKER_HOST, else by docker's current context."""
@@ -114,7 +114,11 @@ def machine_active(session: Session) -> None:
     raise NotFoundError("no active machine", hint='eval "$(cove env NAME)", or cove context use NAME')
 
 
-@machine.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@machine.command(
+    "ssh",
+    short_help="A shell, or a command, inside the guest.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.argument("name")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
@@ -129,7 +133,7 @@ def machine_ssh(session: Session, name: str, command: tuple[str, ...]) -> int:
     return chosen.guest().interactive(argv, env=env, cwd="/root")
 
 
-@machine.command("scp")
+@machine.command("scp", short_help="Copy between this host and a guest.")
 @click.option("-r", "--recursive", is_flag=True, help="Copy a folder with all that is in it.")
 @click.option("-q", "--quiet", is_flag=True, hidden=True)
 @click.argument("source")
@@ -162,7 +166,7 @@ def machine_kill(session: Session, names: tuple[str, ...]) -> None:
         session.pick(name).stop(deadline=0)
 
 
-@machine.command("upgrade")
+@machine.command("upgrade", short_help="Bring kernel and engine to Debian's newest.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.pass_obj
 def machine_upgrade(session: Session, names: tuple[str, ...]) -> None:

@@ -56,7 +56,7 @@ def list_(session: Session, name: str | None, as_json: bool) -> None:
         output.table(SNAPSHOT_HEADER, [snapshot_row(each) for each in found])
 
 
-@snapshot.command()
+@snapshot.command(short_help="Make a machine what it was at a snapshot.")
 @NAMES
 @click.pass_obj
 def restore(session: Session, names: tuple[str, ...]) -> None:
@@ -67,7 +67,7 @@ def restore(session: Session, names: tuple[str, ...]) -> None:
     output.talk(f"{machine.name} is {machine.status}, as it was at {name}")
 
 
-@snapshot.command()
+@snapshot.command(short_help="Delete a snapshot; others stay as they are.")
 @NAMES
 @click.pass_obj
 def delete(session: Session, names: tuple[str, ...]) -> None:

@@ -38,7 +38,7 @@ def socket_show(session: Session, as_json: bool) -> None:
     output.data(f"{found['path']} {words[str(found['kind'])]}")
 
 
-@socket_.command("link")
+@socket_.command("link", short_help="The line that leads /var/run/docker.sock to a machine.")
 @NAME
 @click.option("--force", is_flag=True, help="Even if another engine listens there.")
 @click.pass_obj
@@ -54,7 +54,7 @@ def socket_link(session: Session, name: str | None, force: bool) -> None:
     )
 
 
-@socket_.command("unlink")
+@socket_.command("unlink", short_help="The line that removes the link again.")
 @click.pass_obj
 def socket_unlink(session: Session) -> None:
     """Print the line that removes the link again: cove socket unlink | sh."""

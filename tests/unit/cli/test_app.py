@@ -12,6 +12,7 @@ import pytest
 
 from cove.cli import app
 from cove.cli.app import cli, command_of, exit_code
+from cove.cli.groups import COMMANDS
 from cove.errors import CoveError, DeadlineError, NetworkError, UsageError
 from cove.version import __version__
 from tests.unit.cli.conftest import Cove
@@ -179,8 +180,11 @@ def test_results_that_are_no_exit_code_are_0(cove: Cove, monkeypatch: pytest.Mon
     assert cove("list").code == 0
 
 
-def test_help_says_whole_sentences_on_a_narrow_terminal(cove: Cove, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("group", [(), *((one.name,) for one in COMMANDS if isinstance(one, click.Group))])
+def test_help_says_whole_sentences_on_a_narrow_terminal(
+    cove: Cove, monkeypatch: pytest.MonkeyPatch, group: tuple[str, ...]
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    commands = cove("--help").out.partition("Commands:")[2].splitlines()
+    commands = cove(*group, "--help").out.partition("Commands:")[2].splitlines()
     assert commands
     assert not [line for line in commands if line.endswith("...")]
