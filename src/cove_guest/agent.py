@@ -52,6 +52,7 @@ class Options:
         self.relay = "60998"
         self.names = "192.168.127.2:60999"
         self.engine = "/run/docker.sock"
+        self.containerd = ""
         self.console = "/dev/console"
         self.data = "/var/lib/docker"
         self.run = "/run/cove"
@@ -74,7 +75,7 @@ class Agent:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._engine = Engine(options.engine)
+        self._engine = Engine(options.engine, lambda: self.stage("dockerd"))
 
     def serve(self) -> None:
         """Listen and serve for ever.
@@ -91,6 +92,8 @@ class Agent:
                 services[listener.fileno()] = (listener, handle)
         self.stage("agent")
         _thread.start_new_thread(self._watch_engine, ())
+        if options.containerd:
+            _thread.start_new_thread(self._watch_containerd, (options.containerd,))
         if options.timesync:
             _thread.start_new_thread(self._follow_time, (int(options.timesync),))
         poll = select.poll()
@@ -142,6 +145,15 @@ class Agent:
             log(f"docker is not watched: {error}")
         else:
             self.stage("engine")
+
+    def _watch_containerd(self, path: str) -> None:
+        """Tell the stage "containerd" once, when it listens: only for the table of a start's stages."""
+        try:
+            Engine(path).connect(float("inf")).close()
+        except wire.RefusedError as error:
+            log(f"containerd is not watched: {error}")
+        else:
+            self.stage("containerd")
 
     def _follow_time(self, port: int) -> None:
         from cove_guest import timesync

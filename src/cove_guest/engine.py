@@ -14,6 +14,10 @@ import time
 from cove_guest import jsonlite
 from cove_guest.wire import RefusedError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _RETRY = 0.05
 """Seconds between tries while the socket exists but nobody listens: no event tells of listen(2)."""
 
@@ -28,10 +32,12 @@ class Engine:
 
     Args:
         path: docker's socket; it need not exist.
+        found: called once, when someone first could connect.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, found: Callable[[], None] | None = None) -> None:
         self.path = path
+        self._found = found
 
     def connect(self, end: float, peer: int = -1) -> _socket.socket:
         """A connection to the socket, waiting for it to appear.
@@ -78,6 +84,9 @@ class Engine:
         except BaseException:
             dialled.close()
             raise
+        found, self._found = self._found, None
+        if found is not None:
+            found()
         return dialled
 
     def wait(self, end: float, peer: int = -1) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cove.cli import output
+from cove.cli import output, texts
 from cove.cli.context import DEFAULT, Session
 from cove.cli.options import JSON, NAME, settings
 from cove.errors import ConflictError, UsageError
@@ -67,17 +67,21 @@ def create(session: Session, /, name: str | None, start_it: bool, as_json: bool,
 @click.option(
     "--cold", is_flag=True, help="Boot it even if it is suspended; what it had in memory is given up."
 )
+@click.option("--timings", is_flag=True, help="Print when the start reached which stage.")
 @JSON
 @click.pass_obj
-def start(session: Session, name: str | None, cold: bool, as_json: bool) -> None:
+def start(session: Session, name: str | None, cold: bool, timings: bool, as_json: bool) -> None:
     """Start a machine, or let a suspended one go on; the default one is created if need be."""
     machine = session.pick(name)
     was_running = machine.exists and machine.record.running
-    machine.start(create=machine.name == DEFAULT, cold=cold)
+    machine.start(create=machine.name == DEFAULT, cold=cold, since_exec=True)
     session.close()
     if as_json:
         output.as_json(machine.inspect())
-    elif was_running:
+        return
+    if timings:
+        output.table(texts.TIMINGS_HEADER, texts.timings(machine.inspect()["timings"]))
+    if was_running:
         output.talk(f"{machine.name} is running already")
     elif not session.quiet:
         output.talk(

@@ -65,12 +65,16 @@ def inspect(session: Session, names: tuple[str, ...], _as_json: bool) -> None:
     show_default=True,
     help="Whose log.",
 )
-@click.option("--boot", is_flag=True, help="The guest's console: the same as --source console.")
+@click.option("--boot", is_flag=True, help="The stages of the last start, and the guest's console.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 @click.pass_obj
 def logs(session: Session, name: str | None, source: str, boot: bool, follow: bool, tail: int | None) -> None:
     """A machine's logs."""
+    if boot and not follow and (stages := texts.timings(session.pick(name).inspect()["timings"])):
+        output.table(texts.TIMINGS_HEADER, stages)
+        output.data("")
+        sys.stdout.flush()
     for piece in session.pick(name).logs("console" if boot else source, tail=tail, follow=follow):
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()

@@ -28,6 +28,15 @@ def snapshot_row(snapshot: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+TIMINGS_HEADER = ("STAGE", "AT", "TOOK")
+
+
+def timings(found: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+    """The stages of a start as rows: when each was reached, and how long that was after the one before."""
+    stages = found["stages"] if found else []
+    return [(one["name"], f"{one['at']:.2f} s", f"{one['seconds']:.2f} s") for one in stages]
+
+
 def list_row(machine: Record) -> tuple[str, ...]:
     """One machine as a row of ``cove list``."""
     spec = machine.spec

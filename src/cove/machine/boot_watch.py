@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from cove.errors import MachineError
-from cove.machine.stages import GaveUp, Reached, Stage, parse_console
+from cove.machine.course import Course
+from cove.machine.stages import GUEST_STAGES, GaveUp, Reached, Stage, parse_console
 
 log = logging.getLogger("cove.supervisor")
 
@@ -24,12 +25,14 @@ class BootWatch:
     Args:
         name: the machine's name, for errors.
         console_log: where all of the console is, for errors.
+        course: told of the stages that the guest names.
 
     Attributes:
         guest_stopped: whether the guest said that all is flushed and it is about to end.
     """
 
-    def __init__(self, name: str, console_log: Path) -> None:
+    def __init__(self, name: str, console_log: Path, course: Course | None = None) -> None:
+        self._course = course or Course()
         self.guest_stopped = False
         self._name = name
         self._log = console_log
@@ -48,7 +51,14 @@ class BootWatch:
         if said is not None:
             log.info("the guest: %s", line)
             self._said.put_nowait(said)
+            if isinstance(said, Reached):
+                self._note(said)
             self.guest_stopped |= isinstance(said, Reached) and said.name == "stopped"
+
+    def _note(self, said: Reached) -> None:
+        if said.name == GUEST_STAGES[0].name:
+            self._course.reach("firmware", ago=said.uptime)
+        self._course.reach(said.name)
 
     async def reach(self, stage: Stage, end_of_child: Callable[[], Awaitable[str]]) -> None:
         """Wait until the guest says that it reached the stage.

@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 from cove.host.contexts import context_name
+from cove.machine.course import timings
 from cove.machine.disks import data_disk
 from cove.machine.resources import pending
 from cove.machine.store import Machine
-from cove.system.files import allocated
+from cove.system.files import allocated, read_json
 
 
 def describe(machine: Machine) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         "folder": str(paths.root),
         "processes": {role: process.pid for role, process in record.processes.items()},
         "stages": [{"name": name, "seconds": seconds} for name, seconds in record.stages],
+        "timings": timings(read_json(paths.boot)),
         "host_cpu": record.host_cpu,
         "ports": [dict(port) for port in record.ports],
     }

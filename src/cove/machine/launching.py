@@ -13,6 +13,7 @@ from cove.errors import ConflictError, CoveError, DeadlineError, MachineError
 from cove.events import Report, StageBegun, StageEnded, silent
 from cove.machine.client import SupervisorClient, error_from
 from cove.machine.contexts import publish
+from cove.machine.course import Course
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.plan import LaunchPlan
 from cove.machine.state import State
@@ -36,8 +37,17 @@ ABANDON_DEADLINE = 10.0
 _CLEAR_DEADLINE = 2.0
 
 
-def run(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> None:
+def run(
+    machine: Machine, plan: LaunchPlan, store: Store, report: Report, course: Course | None = None
+) -> None:
     """Start a supervisor with this plan, and wait until the machine runs.
+
+    Args:
+        machine: which.
+        plan: what to start.
+        store: the machines.
+        report: told of the stages.
+        course: what this start has reached so far; the supervisor goes on with it.
 
     Raises:
         ConflictError: another process starts or deletes it.
@@ -46,7 +56,7 @@ def run(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> Non
     lock = take_lock(machine.paths)
     try:
         clear_leftovers(machine.paths)
-        _launch(machine.paths, plan, lock)
+        _launch(machine.paths, plan, lock, course or Course())
     finally:
         os.close(lock)
     # it may have been made before there were contexts, or have lost its own; its creation told of problems
@@ -97,8 +107,10 @@ def take_lock(paths: MachinePaths) -> int:
     return handle
 
 
-def _launch(paths: MachinePaths, plan: LaunchPlan, lock: int) -> None:
+def _launch(paths: MachinePaths, plan: LaunchPlan, lock: int, course: Course) -> None:
     write_json(paths.launch, plan.to_dict())
+    course.reach("prepare")
+    course.save(paths.boot)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(str(paths.supervisor_socket))

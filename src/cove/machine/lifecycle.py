@@ -12,6 +12,7 @@ from cove.events import Note, Report, stage
 from cove.machine.assets import Workshop
 from cove.machine.client import SupervisorClient
 from cove.machine.contexts import withdraw
+from cove.machine.course import Course
 from cove.machine.disks import disk_folders, ensure_disk, layers_of, sweep_layers
 from cove.machine.drivers import driver_named
 from cove.machine.launching import (
@@ -43,7 +44,9 @@ STOP_DEADLINE = 30.0
 """Seconds that a clean stop may take before the machine is ended."""
 
 
-def start(store: Store, name: str, workshop: Workshop, *, cold: bool = False) -> Machine:
+def start(
+    store: Store, name: str, workshop: Workshop, *, cold: bool = False, begun: float | None = None
+) -> Machine:
     """Start the machine ``name`` and wait until its engine answers; a running one is left as it is.
 
     A suspended one goes on where it was. When its guest no longer fits, why is reported, and it boots.
@@ -53,12 +56,15 @@ def start(store: Store, name: str, workshop: Workshop, *, cold: bool = False) ->
         name: which one.
         workshop: where programs and image come from.
         cold: boot also a suspended machine; its guest is given up.
+        begun: when this began, on time.monotonic(), for the record of its stages; now by default.
 
     Raises:
         NotFoundError: there is no such machine.
         MachineError: it did not start; nothing runs afterwards, and its data disk is as it was.
         CoveError: programs or image could not be made.
     """
+    course = Course(begun)
+    course.reach("command")
     paths = store.load(name).paths
     with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=STAGE_DEADLINE):
         machine = settled(store, name, workshop.report)
@@ -73,8 +79,8 @@ def start(store: Store, name: str, workshop: Workshop, *, cold: bool = False) ->
         if machine.asleep:
             end_sleep(machine)
         plan = None if cold else resumption(machine, store.home, workshop.report)
-        if plan is None or not go_on(machine, plan, store, workshop.report):
-            run(machine, _prepare(store, machine, workshop), store, workshop.report)
+        if plan is None or not go_on(machine, plan, store, workshop.report, course):
+            run(machine, _prepare(store, machine, workshop), store, workshop.report, course)
         else:
             _renew_settings(machine, workshop)
     return store.load(name)

@@ -27,6 +27,7 @@ from cove.machine.bounds import network_bounds, share_bounds
 from cove.machine.clock import ClockKeeper
 from cove.machine.config import load_config
 from cove.machine.container_proxies import amender
+from cove.machine.course import Course
 from cove.machine.drivers import driver_named
 from cove.machine.file_events import FileEvents
 from cove.machine.front import front
@@ -95,15 +96,6 @@ def _server() -> type[Server]:
 
 def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKeeper]:
     """The supervisor with all its parts, and the one of them that holds ports from before it runs."""
-    network = Gvproxy(
-        plan.tools["gvproxy"],
-        driver=plan.spec.driver,
-        net_socket=paths.network_socket,
-        api_socket=paths.gvproxy_socket,
-        mtu=MTUS[plan.spec.driver],
-        log=paths.gvproxy_log,
-        confinement=network_bounds(plan, paths),
-    )
     home = Home.of(paths)
     tunnel = Tunnel(paths.relay_socket)
     engine = EngineCalls(partial(tunnel.open, DOCKER))
@@ -117,7 +109,7 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
         paths,
         plan,
         driver_named(plan.spec.driver),
-        network,
+        _network(paths, plan),
         front=front(
             paths,
             keeper,
@@ -128,6 +120,7 @@ def _assemble(paths: MachinePaths, plan: LaunchPlan) -> tuple[Supervisor, PortKe
         ),
         gate=gate,
         idle=idle,
+        course=Course.from_dict(read_json(paths.boot)),
         companions=[
             idle,
             names,
@@ -154,6 +147,18 @@ def _amend(home: Home, paths: MachinePaths, plan: LaunchPlan) -> Callable[[bytes
     first, last = ephemeral_range(str(paths.root))
     draw = partial(free_number, first=first, last=last)
     return lambda body: with_numbers(give_proxies(body), draw)
+
+
+def _network(paths: MachinePaths, plan: LaunchPlan) -> Gvproxy:
+    return Gvproxy(
+        plan.tools["gvproxy"],
+        driver=plan.spec.driver,
+        net_socket=paths.network_socket,
+        api_socket=paths.gvproxy_socket,
+        mtu=MTUS[plan.spec.driver],
+        log=paths.gvproxy_log,
+        confinement=network_bounds(plan, paths),
+    )
 
 
 def _share_daemons(

@@ -17,6 +17,7 @@ from cove.errors import ConflictError, CoveError, MachineError
 from cove.guest.relay import Relay
 from cove.machine.boot_watch import BootWatch
 from cove.machine.company import Company
+from cove.machine.course import Course
 from cove.machine.crew import Crew
 from cove.machine.gate import Gate
 from cove.machine.journal import Journal
@@ -61,6 +62,7 @@ class Supervisor:
         lost_files: explains why a machine with shares could not be suspended.
         gate: what clients on the host pass on their way to the guest; closed while it sleeps.
         idle: suspends it when nothing happens.
+        course: what its start has reached so far; recorded when it runs, or failed.
         before_running: what has to be done between the engine's first answer and the word that the machine runs.
         before_stopping: what has to be done before a running guest is asked to stop.
     """
@@ -79,6 +81,7 @@ class Supervisor:
         lost_files: LostFiles | None = None,
         gate: Gate | None = None,
         idle: Idle | None = None,
+        course: Course | None = None,
         before_running: Callable[[], Awaitable[None]] | None = None,
         before_stopping: Callable[[], None] | None = None,
     ) -> None:
@@ -92,7 +95,8 @@ class Supervisor:
         self._saving = Saving(paths, plan, driver, self._crew, trial, lost_files)
         self._gate = gate or Gate()
         self._idle = idle
-        self._watched = BootWatch(paths.name, paths.console_log)
+        self._course = course or Course()
+        self._watched = BootWatch(paths.name, paths.console_log, self._course)
         self._recorder = Recorder(paths, plan.host_cpu)
         self._front = front or Relay(paths.docker_socket, paths.relay_socket)
         self._companions = companions
@@ -153,8 +157,12 @@ class Supervisor:
     async def run(self) -> None:
         """The whole life: start, watch, stop. Leaves nothing running and the end's reason in state.json."""
         self._enter(State.RESUMING if self.plan.resume else State.STARTING, "")
+        self._course.reach("supervisor")
         try:
-            await self._wishes.or_leave(self._resume() if self.plan.resume else self._start())
+            try:
+                await self._wishes.or_leave(self._resume() if self.plan.resume else self._start())
+            finally:
+                self._course.save(self.paths.boot)
             if not self._wishes.stop:
                 await self._live()
             if self.record.state not in (State.SUSPENDED, State.STOPPED):
@@ -238,6 +246,7 @@ class Supervisor:
         await self._front.start()
         await self._wake()
         self.journal.end()
+        self._course.reach("resume")
         await self._get_ready()
 
     async def _wake(self) -> None:
@@ -251,6 +260,7 @@ class Supervisor:
         await self._crew.start_services()
         await self._front.start()
         self.journal.end()
+        self._course.reach("link")
         await self._crew.start_vm(self._watched.on_console)
         self._recorder.processes(self._crew.identities())
         for stage in GUEST_STAGES:
@@ -267,6 +277,7 @@ class Supervisor:
         if self._before_running is not None:
             await self._before_running()
         self._enter(State.RUNNING, "")
+        self._course.reach("ready")
 
     async def _watch(self) -> None:
         """Wait for the end of a running machine.

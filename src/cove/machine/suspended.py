@@ -8,6 +8,7 @@ import os
 from cove.errors import ConflictError, DeadlineError, MachineError
 from cove.events import Note, Report, stage
 from cove.machine.client import SupervisorClient
+from cove.machine.course import Course
 from cove.machine.drivers import driver_named
 from cove.machine.launching import (
     ABANDON_DEADLINE,
@@ -52,10 +53,12 @@ def suspend(store: Store, name: str, report: Report, *, asleep: bool = False) ->
     return machine.running
 
 
-def go_on(machine: Machine, plan: LaunchPlan, store: Store, report: Report) -> bool:
+def go_on(
+    machine: Machine, plan: LaunchPlan, store: Store, report: Report, course: Course | None = None
+) -> bool:
     """Let the machine's saved guest go on; says whether it did. Why not is reported."""
     try:
-        run(machine, plan, store, report)
+        run(machine, plan, store, report, course)
     except MachineError as error:
         report(Note(f"{machine.name} cannot go on where it was: {error.message}."))
         return False

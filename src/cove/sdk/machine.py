@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack, cast
@@ -12,6 +13,7 @@ from cove.errors import ConflictError, CoveError
 from cove.sdk.creation import Changes, Settings, create_machine
 from cove.sdk.handle import Handle, Record
 from cove.sdk.snapshots import SnapshotCollection
+from cove.system.process import own_age
 
 if TYPE_CHECKING:
     from cove.machine.autostart import Autostart
@@ -22,23 +24,25 @@ if TYPE_CHECKING:
 class Machine(Handle):
     """One machine: start it, change it, use it, delete it."""
 
-    def start(self, *, create: bool = False, cold: bool = False) -> None:
+    def start(self, *, create: bool = False, cold: bool = False, since_exec: bool = False) -> None:
         """Start it and wait until its engine answers; a running one is left as it is, a suspended one goes on.
 
         Args:
             create: make the machine, with defaults, if it does not exist.
             cold: boot it also if it is suspended; what its guest had in memory is given up.
+            since_exec: the table of its stages begins with this process, not with this call.
 
         Raises:
             NotFoundError: there is no such machine.
             MachineError: it did not start; nothing runs afterwards, its data is as it was.
         """
+        begun = time.monotonic() - (own_age() if since_exec else 0.0)
         from cove.machine.lifecycle import start
 
         if create and not self.exists:
             with suppress(ConflictError):  # another process was quicker: it made the machine that we want
                 create_machine(self.installation, self.name)
-        start(self.installation.store, self.name, self.installation.workshop(), cold=cold)
+        start(self.installation.store, self.name, self.installation.workshop(), cold=cold, begun=begun)
 
     def ensure_running(self) -> Record:
         """Create and start it if need be; the quick way when it runs already."""

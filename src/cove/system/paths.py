@@ -186,6 +186,11 @@ class MachinePaths:
         return self.root / "console.log"
 
     @property
+    def boot(self) -> Path:
+        """When the last start reached which stage (JSON)."""
+        return self.root / "boot.json"
+
+    @property
     def supervisor_log(self) -> Path:
         """What the supervisor did, of the last start."""
         return self.root / "supervisor.log"

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import pytest
 
+from cove.machine.course import Course
 from cove.machine.state import State
 from cove.machine.store import StateRecord, Store, write_state
 from cove.spec.machine import MachineSpec
@@ -192,3 +193,18 @@ def test_a_damaged_machine_is_named(machines: Store, cove: Cove) -> None:
     assert "machine.json does not describe a machine" in shown.err
     assert cove("delete", "--force", "dev").code == 0
     assert cove("list", "-q").out == "a\nbox\n"
+
+
+def test_the_stages_of_the_last_start_are_told(store: Store, cove: Cove) -> None:
+    machine = store.create(SPEC)
+    course = Course()
+    course.reach("command")
+    course.reach("ready")
+    course.save(machine.paths.boot)
+    machine.paths.console_log.write_text("the console\n")
+    lines = cove("logs", "--boot", "dev").out.splitlines()
+    assert lines[0].split() == ["STAGE", "AT", "TOOK"]
+    assert [line.split()[0] for line in lines[1:3]] == ["command", "ready"]
+    assert lines[3:] == ["", "the console"]
+    (told,) = json.loads(cove("inspect", "dev").out)
+    assert [one["name"] for one in told["timings"]["stages"]] == ["command", "ready"]

@@ -12,9 +12,11 @@ import pytest
 
 from cove.errors import MachineError, ToolError
 from cove.machine import supervisor as module
+from cove.machine.course import timings
 from cove.machine.stages import GUEST_STAGES
 from cove.machine.state import State
 from cove.machine.store import Store, read_state
+from cove.system.files import read_json
 from cove.system.process import Identity
 from cove.vmm.fake import STAGES
 from tests.unit.machine.world import SPEC, Run, WatchedFake, Wire, names, running, stages_until
@@ -52,6 +54,12 @@ async def test_start_reaches_all_stages_in_order(store: Store) -> None:
         assert run.vm.sealed
         assert recorded.processes == {"supervisor": me, "gvproxy": me, "vmm": me}
         assert [name for name, _ in recorded.stages] == ["link", *STAGES]
+        told = timings(read_json(run.supervisor.paths.boot))
+        assert told is not None
+        assert told["complete"]
+        assert sorted(one["name"] for one in told["stages"] if one["name"] != "firmware") == sorted([
+            "supervisor", "link", *STAGES, "ready",
+        ])  # fmt: skip
         assert store.load(SPEC.name).running
         assert sockets_left(run) == ["docker.sock"]
         console = run.supervisor.paths.console_log.read_text()

@@ -207,6 +207,12 @@ def test_one_that_leads_no_group_is_left_alone() -> None:
     child.wait()
 
 
+def test_our_own_age_grows(tmp_path: Path) -> None:
+    code = "from cove.system.process import own_age; import time; time.sleep(0.3); print(own_age())"
+    age = float(run([sys.executable, "-c", code], doing="asking", deadline=60).stdout)
+    assert age >= (0.28 if sys.platform == "linux" else 0)
+
+
 def test_detached_survives_its_parent(tmp_path: Path) -> None:
     code = """
 from pathlib import Path
