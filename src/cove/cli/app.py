@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -57,8 +56,6 @@ def cli(context: click.Context, machine: str | None, offline: bool, quiet: bool)
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code. Never raises for what a user can do wrong."""
-    # a reader that goes away (`cove list | head -1`) ends us silently, as it does every Unix program
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         result = cli.main(list(arguments), prog_name="cove", standalone_mode=False)
         return result if isinstance(result, int) else 0

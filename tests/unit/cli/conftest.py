@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -47,11 +46,8 @@ Cove = Callable[..., Result]
 
 
 @pytest.fixture
-def cove(
-    home: Home, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Cove]:
+def cove(home: Home, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Cove:
     """Runs one command line."""
-    before = signal.getsignal(signal.SIGPIPE)
 
     def never(*_arguments: object) -> None:
         raise AssertionError("a unit test would have become another program")
@@ -64,5 +60,4 @@ def cove(
         out, err = capfdbinary.readouterr()
         return Result(code, out.decode(), err.decode())
 
-    yield call
-    signal.signal(signal.SIGPIPE, before)
+    return call

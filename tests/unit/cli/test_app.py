@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 
 import click
@@ -188,3 +192,17 @@ def test_help_says_whole_sentences_on_a_narrow_terminal(
     commands = cove(*group, "--help").out.partition("Commands:")[2].splitlines()
     assert commands
     assert not [line for line in commands if line.endswith("...")]
+
+
+def test_a_reader_that_goes_away_ends_the_program_and_nothing_else(cove: Cove) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    gone = subprocess.run(
+        [sys.executable, "-m", "cove", "--help"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (gone.returncode, gone.stderr) == (-signal.SIGPIPE, b"")
+    # within a program that is not ours, such as the one that runs these tests, broken connections are errors
+    before = signal.getsignal(signal.SIGPIPE)
+    assert cove("--help").code == 0
+    assert signal.getsignal(signal.SIGPIPE) == before == signal.SIG_IGN
