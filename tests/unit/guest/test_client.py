@@ -188,7 +188,7 @@ def test_engine_of_the_agent(client: GuestClient, agent: Agent) -> None:
             "version": {"Version": "26.1.5", "ApiVersion": "1.45"},
             "info": {"Containers": 2, "Driver": "overlay2"},
         }
-        until(lambda: agent.stages() == ["agent", "engine"], "the stage engine")
+        until(lambda: agent.stages() == ["agent", "dockerd", "engine"], "the stage engine")
     finally:
         server.close()
 
