@@ -114,6 +114,12 @@ def home(cache: Path) -> Iterator[Home]:
     yield from _opened(Home.make(cache))
 
 
+@pytest.fixture(scope="module")
+def module_home(cache: Path) -> Iterator[Home]:
+    """A home that the tests of one module share, with the session's cache."""
+    yield from _opened(Home.make(cache))
+
+
 @pytest.fixture
 def make_home(cache: Path) -> Iterator[Callable[..., Home]]:
     """Makes empty homes with settings or a cache of their own."""

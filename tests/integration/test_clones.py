@@ -15,12 +15,8 @@ from tests.integration.world import BUSYBOX, Home, Machine, talk, wait_until
 
 
 @pytest.fixture(scope="module")
-def home(cache: Path) -> Iterator[Home]:
-    made = Home.make(cache)
-    try:
-        yield made
-    finally:
-        made.close()
+def home(module_home: Home) -> Home:
+    return module_home
 
 
 @pytest.fixture(scope="module")

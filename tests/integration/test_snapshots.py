@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -18,12 +16,8 @@ from tests.integration.world import BUSYBOX, COVE, Home, Machine, talk, wait_unt
 
 
 @pytest.fixture(scope="module")
-def home(cache: Path) -> Iterator[Home]:
-    made = Home.make(cache)
-    try:
-        yield made
-    finally:
-        made.close()
+def home(module_home: Home) -> Home:
+    return module_home
 
 
 @pytest.fixture(scope="module")
