@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import click
 
@@ -12,6 +11,11 @@ from cove.units import parse_size
 
 NAME = click.argument("name", required=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    return parse_size(text, default_unit="g") if text else None
+
 
 _SETTINGS = (
     click.option(
@@ -23,14 +27,14 @@ _SETTINGS = (
     ),
     click.option(
         "--memory",
-        callback=lambda _context, _option, text: _size(text),
+        callback=_size,
         metavar="SIZE",
         help="Memory: 2G, 1536M; a bare number is GiB. A new machine has 2G.",
     ),
     click.option(
         "-d",
         "--disk",
-        callback=lambda _context, _option, text: _size(text),
+        callback=_size,
         metavar="SIZE",
         help="Data disk, sparse: 64G, which a new machine has; a bare number is GiB. It only grows.",
     ),
@@ -85,7 +89,3 @@ def settings(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_SETTINGS):
         command = option(command)
     return command
-
-
-def _size(text: str | None) -> Any:
-    return parse_size(text, default_unit="g") if text else None

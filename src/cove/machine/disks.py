@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from cove.errors import MachineError
@@ -141,23 +141,18 @@ def base_of(disk: Path) -> Path:
     return layers_of(disk)[0] if format_of(disk) == "qcow2" else disk
 
 
-def disk_folders(home: Home) -> list[Path]:
+def _disk_folders(home: Home) -> list[Path]:
     """The folders that hold disks: those of machines, and of their snapshots."""
     places = ("*/", "*/snapshots/*/", "*/.restoring/", "*/restored/")
     return [folder for place in places for folder in home.machines.glob(place)]
 
 
-def sweep_layers(home: Home, folders: Iterable[Path]) -> None:
-    """Remove the layers that no disk leads to.
-
-    Args:
-        home: where they lie.
-        folders: of all machines and snapshots.
-    """
+def sweep_layers(home: Home) -> None:
+    """Remove the layers that no disk of a machine or a snapshot leads to."""
     if not home.layers.is_dir():
         return
     used: set[Path] = set()
-    for folder in folders:
+    for folder in _disk_folders(home):
         try:
             used.update(layers_of(disk_in(folder)))
         except (MachineError, OSError):

@@ -10,13 +10,13 @@ from pathlib import Path
 from cove.errors import EngineError, NotFoundError, UnsupportedError
 from cove.events import Report, stage
 from cove.host.engine import Engine
+from cove.host.system_socket import SYSTEM_SOCKET
 from cove.image.oci.model import ImageSource, Platform, Root
 from cove.image.oci.reference import Reference
 from cove.image.oci.store import ContentStore
 from cove.machine.contents import import_images
 from cove.system.files import storage_errors
 
-SYSTEM_SOCKET = Path("/var/run/docker.sock")
 _UNIX = "unix://"
 
 

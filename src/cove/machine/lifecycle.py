@@ -13,7 +13,7 @@ from cove.machine.assets import Workshop
 from cove.machine.client import SupervisorClient
 from cove.machine.contexts import withdraw
 from cove.machine.course import Course
-from cove.machine.disks import disk_folders, ensure_disk, layers_of, sweep_layers
+from cove.machine.disks import ensure_disk, layers_of, sweep_layers
 from cove.machine.drivers import driver_named
 from cove.machine.launching import (
     ABANDON_DEADLINE,
@@ -139,7 +139,7 @@ def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
             clear_leftovers(paths)
             store.remove(paths)
             with store.making():
-                sweep_layers(store.home, disk_folders(store.home))
+                sweep_layers(store.home)
         finally:
             os.close(lock)
     withdraw(paths, store.home, report)

@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 
 from cove.errors import CoveError
-from cove.machine.disks import disk_folders, sweep_layers
+from cove.machine.disks import sweep_layers
 from cove.machine.store import Store
 from cove.system.paths import Home, MachinePaths
 from cove.system.process import Identity
@@ -47,4 +47,4 @@ def remove_own(paths: MachinePaths) -> None:
     with suppress(CoveError):
         store.remove(paths)
         with store.making():
-            sweep_layers(store.home, disk_folders(store.home))
+            sweep_layers(store.home)

@@ -19,7 +19,7 @@ from cove.errors import ConflictError, MachineError, NotFoundError, UsageError
 from cove.events import Report, stage
 from cove.guest.client import GuestClient
 from cove.machine.assets import Workshop
-from cove.machine.disks import data_disk, disk_folders, sweep_layers
+from cove.machine.disks import data_disk, sweep_layers
 from cove.machine.drivers import driver_named
 from cove.machine.frozen import copy_state, freeze_machine, frozen, settle
 from cove.machine.launching import LOCK_DEADLINE
@@ -171,7 +171,7 @@ def delete_snapshot(store: Store, machine: str, name: str) -> None:
         if current(paths) == name:
             set_current(paths, parent)
         remove_tree(doomed)
-        sweep_layers(store.home, disk_folders(store.home))
+        sweep_layers(store.home)
 
 
 def current(paths: MachinePaths) -> str | None:

@@ -176,7 +176,9 @@ class Store:
 
     def write(self, paths: MachinePaths, machine: Machine) -> None:
         """Write what a machine is into a folder, which may be a scratch one."""
-        self._write(paths, machine)
+        owner = {"owner": [machine.owner.pid, machine.owner.started]} if machine.owner else {}
+        data = {"spec": machine.spec.to_dict(), "created": machine.created, "image": machine.image}
+        write_json(paths.spec, {"version": 1, **data, **owner})
 
     def create(self, spec: MachineSpec) -> Machine:
         """Make the folder of a new machine; its disk is made at its first start.
@@ -191,29 +193,24 @@ class Store:
                     f"there is a machine {spec.name!r} already", hint=f"cove start {spec.name}"
                 )
             private_folder(paths.root)
-            write_json(paths.state, StateRecord(state=State.CREATED).to_dict())
             record = StateRecord(state=State.CREATED)
-            self._write(paths, Machine(paths=paths, spec=spec, created=time.time(), image="", record=record))
+            write_state(paths, record)
+            self.write(paths, Machine(paths=paths, spec=spec, created=time.time(), image="", record=record))
         return self.load(spec.name)
 
     def set_image(self, machine: Machine, image: str) -> None:
         """Record the guest image that the machine starts with."""
-        self._write(machine.paths, replace(machine, image=image))
+        self.write(machine.paths, replace(machine, image=image))
 
     def set_spec(self, machine: Machine, spec: MachineSpec) -> None:
         """Record what the machine shall be from its next start on."""
-        self._write(machine.paths, replace(machine, spec=spec))
+        self.write(machine.paths, replace(machine, spec=spec))
 
     def remove(self, paths: MachinePaths) -> None:
         """Remove everything of a machine that does not run, its data disk among it."""
         # machine.json goes first: a half-removed folder is not listed, and a new machine may take its place
         paths.spec.unlink(missing_ok=True)
         remove_tree(paths.root)
-
-    def _write(self, paths: MachinePaths, machine: Machine) -> None:
-        owner = {"owner": [machine.owner.pid, machine.owner.started]} if machine.owner else {}
-        data = {"spec": machine.spec.to_dict(), "created": machine.created, "image": machine.image}
-        write_json(paths.spec, {"version": 1, **data, **owner})
 
 
 def write_state(paths: MachinePaths, record: StateRecord) -> None:

@@ -52,8 +52,9 @@ def change(spec: MachineSpec, wanted: SpecChange, facts: HostFacts) -> MachineSp
             hint="It is sparse: it takes only what is in it, and 'cove trim' gives back what was deleted.",
         )
     given = {name: value for name, value in vars(wanted).items() if value is not None}
+    given["disk"] = disk
     if wanted.memory is not None:
         given["memory"] = whole_pages(wanted.memory)
-    changed = replace(spec, **{**given, "disk": disk})
+    changed = replace(spec, **given)
     check(changed, facts)
     return changed

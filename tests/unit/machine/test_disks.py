@@ -11,7 +11,6 @@ from cove.machine.disks import (
     base_of,
     data_disk,
     derive,
-    disk_folders,
     disk_in,
     ensure_disk,
     freeze,
@@ -81,7 +80,7 @@ def test_what_fails_leaves_the_disk_as_it_was(
     with pytest.raises(StorageError):
         freeze(paths, "qemu", home)
     assert data_disk(paths).read_bytes() == b"contents"
-    sweep_layers(home, disk_folders(home))
+    sweep_layers(home)
     assert list(home.layers.iterdir()) == []
 
 
@@ -103,13 +102,13 @@ def test_layers_go_with_the_last_disk_that_leads_to_them(home: Home, paths: Mach
     derive(base, snapshot, "qemu")
     write(data_disk(paths))
     above = freeze(paths, "qemu", home)
-    sweep_layers(home, disk_folders(home))
+    sweep_layers(home)
     assert set(home.layers.iterdir()) == {base, above}
     data_disk(paths).unlink()
-    sweep_layers(home, disk_folders(home))
+    sweep_layers(home)
     assert set(home.layers.iterdir()) == {base}
     (snapshot / "data.qcow2").unlink()
-    sweep_layers(home, disk_folders(home))
+    sweep_layers(home)
     assert not list(home.layers.iterdir())
 
 
@@ -123,7 +122,7 @@ def test_damaged_chain_is_named_and_costs_no_layer(home: Home, paths: MachinePat
     disk.write_bytes(b"x" * EMPTY_SIZE)
     with pytest.raises(MachineError, match="no disk that Cove made"):
         layers_of(disk)
-    sweep_layers(home, disk_folders(home))
+    sweep_layers(home)
     assert stray.exists()
     disk.write_bytes(whole)
     layer.unlink()
