@@ -14,11 +14,6 @@ from tests.integration.world import Home, Machine, talk, wait_until
 ACCEL = {"uml": (), "qemu": ("--accel", "tcg")}
 
 
-def disk_of_guest(machine: Machine) -> int:
-    """Bytes of the file system in the guest."""
-    return int(machine.shell("df", "-Pk", "/var/lib").stdout.split()[-5]) * 1024
-
-
 def on_disk(machine: Machine) -> int:
     """Bytes that the data disk takes on ours."""
     return (machine.home.root / "m" / machine.name / "data.img").stat().st_blocks * 512
@@ -38,12 +33,12 @@ def test_a_machine_can_be_changed(home: Home, driver: str) -> None:
     machine = home.machine()
     assert on_disk(machine) < 64 * MIB  # a new disk takes next to nothing
     machine.shell("sh", "-c", "echo kept > /var/lib/kept; sync")
-    before = disk_of_guest(machine)
+    before = machine.disk_size()
     assert before < 2 * GIB
     done = home.cove("set", "--disk", "6G", "--memory", "1G")
     assert "at its next start" in talk(done)
     assert machine.inspect()["pending"] == ["memory"]
-    assert disk_of_guest(machine) > 5.5 * GIB  # the running one has it already
+    assert machine.disk_size() > 5.5 * GIB  # the running one has it already
     # and can fill it beyond its former end
     machine.shell("fallocate", "-l", "3G", "/var/lib/large")
     machine.shell("sh", "-c", "echo beyond | dd of=/var/lib/large bs=1 seek=3000000000 conv=notrunc; sync")
@@ -51,7 +46,7 @@ def test_a_machine_can_be_changed(home: Home, driver: str) -> None:
     home.cove("restart")
     found = machine.inspect()
     assert (found["memory"], found["disk"]["size"], found["pending"]) == (GIB, 6 * GIB, [])
-    assert disk_of_guest(machine) > 5.5 * GIB
+    assert machine.disk_size() > 5.5 * GIB
     total = int(machine.shell("grep", "MemTotal", "/proc/meminfo").stdout.split()[1]) * 1024
     assert 0.85 * GIB < total <= GIB
     assert machine.shell("cat", "/var/lib/kept").stdout == b"kept\n"

@@ -206,6 +206,10 @@ class Machine:
         """What the guest's kernel drew at its start."""
         return self.shell("cat", "/proc/sys/kernel/random/boot_id").stdout.decode().strip()
 
+    def disk_size(self) -> int:
+        """Bytes of the guest's file system for data, as df(1) says there."""
+        return int(self.shell("df", "-Pk", "/var/lib").stdout.split()[-5]) * 1024
+
     @property
     def socket(self) -> str:
         """``DOCKER_HOST``, as ``cove env`` says."""
