@@ -73,11 +73,13 @@ class Home:
         root: the folder, with a short path (sockets lie in it).
         cache: ``COVE_CACHE``; None leaves it to Cove.
         env: further settings.
+        enter: a command that runs the rest of its arguments where the home is seen.
     """
 
     root: Path
     cache: Path | None
     env: dict[str, str] = field(default_factory=dict)
+    enter: tuple[str, ...] = ()
 
     @classmethod
     def make(cls, cache: Path | None, **env: str) -> Home:
@@ -102,8 +104,8 @@ class Home:
     ) -> Result:
         """Run ``cove`` to its end, and insist on its exit code (None: any)."""
         done = subprocess.run(
-            [COVE, *args], input=stdin, capture_output=True, env=self.environment, timeout=deadline, cwd=cwd,
-            check=False,
+            [*self.enter, COVE, *args], input=stdin, capture_output=True, env=self.environment, timeout=deadline,
+            cwd=cwd, check=False,
         )  # fmt: skip
         if code is not None:
             assert done.returncode == code, f"cove {args}: {done.returncode}\n{done.stdout!r}\n" + talk(done)

@@ -107,17 +107,43 @@ def freeze(
         return layers_of(disk)[0]  # nobody has written since it was frozen
     private_folder(home.layers)
     layer = home.layers / f"{secrets.token_hex(8)}{disk.suffix}"
-    with storage_errors("freezing the disk"):
-        os.link(disk, layer)
-        sync_file(home.layers)
-        scratch = paths.root / f".data{OVERLAY}"
-        write_atomic(scratch, _overlay(layer))
-        expect(scratch)
-        # one step: the overlay counts from the moment that it is there
-        scratch.replace(paths.root / f"data{OVERLAY}")
-        (paths.root / "data.img").unlink(missing_ok=True)
-        sync_file(paths.root)
+    scratch = _scratch(paths)
+    try:
+        with storage_errors("freezing the disk", layer):
+            os.link(disk, layer)
+            sync_file(home.layers)
+            write_atomic(scratch, _overlay(layer))
+            expect(scratch)
+            # one step: the overlay counts from the moment that it is there
+            scratch.replace(paths.root / f"data{OVERLAY}")
+            paths.data_disk.unlink(missing_ok=True)
+            sync_file(paths.root)
+    except BaseException:
+        clear_half_frozen(paths, home)
+        raise
     return layer
+
+
+def clear_half_frozen(paths: MachinePaths, home: Home) -> None:
+    """Undo what an interrupted :func:`freeze` did, or bring it to its end if its overlay counts already.
+
+    Args:
+        paths: a machine that does not run; the caller holds its lock.
+        home: where layers lie.
+    """
+    _scratch(paths).unlink(missing_ok=True)
+    disk = data_disk(paths)
+    if format_of(disk) == "qcow2":
+        paths.data_disk.unlink(missing_ok=True)  # its contents are the layer's
+    # a disk that can be written is nobody's layer, so its second name is left over
+    if home.layers.is_dir() and disk.exists() and disk.stat().st_nlink > 1:
+        for layer in home.layers.iterdir():
+            if layer.samefile(disk):
+                layer.unlink()
+
+
+def _scratch(paths: MachinePaths) -> Path:
+    return paths.root / f".data{OVERLAY}"
 
 
 def derive(base: Path, folder: Path, driver: Driver) -> Path:

@@ -18,7 +18,7 @@ from cove.machine.leftovers import clear_leftovers
 from cove.machine.plan import LaunchPlan
 from cove.machine.state import State
 from cove.machine.store import Machine, Store
-from cove.system.files import locked, try_lock, write_json
+from cove.system.files import locked, remove_tree, sweep_scratch, try_lock, write_json
 from cove.system.paths import MachinePaths
 from cove.system.process import Command, detach
 
@@ -40,7 +40,7 @@ _CLEAR_DEADLINE = 2.0
 def run(
     machine: Machine, plan: LaunchPlan, store: Store, report: Report, course: Course | None = None
 ) -> None:
-    """Start a supervisor with this plan, and wait until the machine runs.
+    """Start a supervisor with this plan, and wait until the machine runs. The caller holds the start lock.
 
     Args:
         machine: which.
@@ -56,6 +56,10 @@ def run(
     lock = take_lock(machine.paths)
     try:
         clear_leftovers(machine.paths)
+        # whoever else makes these files holds the start lock, as our caller does
+        sweep_scratch(machine.paths.root)
+        remove_tree(machine.paths.restoring)
+        store.sweep()
         _launch(machine.paths, plan, lock, course or Course())
     finally:
         os.close(lock)

@@ -7,13 +7,14 @@ import signal
 from pathlib import Path
 
 from cove.errors import MachineError
+from cove.machine.disks import clear_half_frozen
 from cove.machine.memory import sweep_memory
 from cove.machine.saved.folder import sweep
 from cove.machine.state import ALIVE, State
 from cove.machine.store import StateRecord, observe, read_state, write_state
 from cove.machine.trial import trial_folder
 from cove.system.files import read_json
-from cove.system.paths import MachinePaths
+from cove.system.paths import Home, MachinePaths
 
 
 def clear_leftovers(paths: MachinePaths, *, deadline: float = 10.0) -> None:
@@ -34,6 +35,7 @@ def clear_leftovers(paths: MachinePaths, *, deadline: float = 10.0) -> None:
     for path in paths.sockets:
         path.unlink(missing_ok=True)
     sweep(paths.saved)
+    clear_half_frozen(paths, Home.of(paths))
     place = (read_json(paths.launch) or {}).get("memory_dir")
     if isinstance(place, str):
         for owner in (paths.root, trial_folder(paths)):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cove.errors import StorageError
 from cove.machine.state import State, check_transition
 from cove.machine.store import StateRecord, read_state, write_state
 from cove.system.paths import MachinePaths
@@ -17,6 +18,9 @@ from cove.system.process import Identity
 log = logging.getLogger("cove.supervisor")
 
 _BEGUN = (State.STARTING, State.RESUMING)
+_MUST_BE_KNOWN = (*_BEGUN, State.SUSPENDING)
+"""States of which others have to know before anything happens: who runs, and what a saved guest means."""
+
 _OVER = (State.STOPPED, State.SUSPENDED, State.FAILED)
 
 
@@ -44,6 +48,7 @@ class Recorder:
 
         Raises:
             ConflictError: that state cannot follow.
+            StorageError: it cannot be written, and something is about to begin that others have to know of.
         """
         if state not in _BEGUN:
             check_transition(self._paths.name, self.record.state, state)
@@ -56,9 +61,8 @@ class Recorder:
             ports=() if state in _OVER else self.record.ports,
         )
         if state in _BEGUN:
-            self.processes({})
-        else:
-            write_state(self._paths, self.record)
+            self.record = self._with_processes({})
+        self._write(must=state in _MUST_BE_KNOWN)
         log.info("%s%s", state, f": {reason}" if reason else "")
 
     def sleep(self, reason: str) -> None:
@@ -75,15 +79,27 @@ class Recorder:
     def leave(self, reason: str) -> None:
         """Record that we do not stay any longer; the guest is on the disk."""
         self.record = replace(self.record, processes={}, ports=(), reason=reason)
-        write_state(self._paths, self.record)
+        self._write()
 
     def processes(self, children: Mapping[str, Identity]) -> None:
         """Record what runs for the machine, beside ourselves."""
-        own = Identity.of(os.getpid()) or Identity(os.getpid(), "")
-        self.record = replace(self.record, processes={"supervisor": own, **children}, host_cpu=self._host_cpu)
-        write_state(self._paths, self.record)
+        self.record = self._with_processes(children)
+        self._write()
 
     def ports(self, ports: Sequence[Mapping[str, Any]]) -> None:
         """Record what containers have published."""
         self.record = replace(self.record, ports=tuple(ports))
-        write_state(self._paths, self.record)
+        self._write()
+
+    def _with_processes(self, children: Mapping[str, Identity]) -> StateRecord:
+        own = Identity.of(os.getpid()) or Identity(os.getpid(), "")
+        return replace(self.record, processes={"supervisor": own, **children}, host_cpu=self._host_cpu)
+
+    def _write(self, *, must: bool = False) -> None:
+        """Write it; a disk that takes nothing is no reason to end a machine that runs."""
+        try:
+            write_state(self._paths, self.record)
+        except StorageError as error:
+            if must:
+                raise
+            log.warning("%s is behind: %s", self._paths.state, error.message)

@@ -6,16 +6,27 @@ Imports little on purpose: ``cove status`` and ``cove run`` pass here on every c
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from cove.errors import ConflictError, MachineError, NotFoundError, UsageError
 from cove.machine.state import ALIVE, State
 from cove.spec.machine import MachineSpec
-from cove.system.files import locked, private_folder, read_json, remove_tree, write_json
+from cove.system.files import (
+    locked,
+    private_folder,
+    read_json,
+    remove_tree,
+    rewrite_json,
+    sweep_scratch,
+    try_lock,
+    write_json,
+)
 from cove.system.paths import Home, MachinePaths
 from cove.system.process import Identity
 
@@ -169,10 +180,29 @@ class Store:
         """Be the only one who makes machines, or removes them, below this home."""
         private_folder(self.home.root)
         private_folder(self.home.machines)
-        with locked(self.home.machines / ".lock", waiting_for="making machines"):
-            for stale in self.home.machines.glob(".*.*"):  # of one that was killed
-                remove_tree(stale)
+        with locked(self._making_lock, waiting_for="making machines"):
+            self._sweep()
             yield
+
+    def sweep(self) -> None:
+        """Remove what those left who were killed while they made something; not while others make something."""
+        handle = try_lock(self._making_lock)
+        if handle is not None:
+            try:
+                self._sweep()
+            finally:
+                os.close(handle)
+
+    @property
+    def _making_lock(self) -> Path:
+        return self.home.machines / ".lock"
+
+    def _sweep(self) -> None:
+        sweep_scratch(self.home.machines)
+        for folder in self.home.machines.glob("*/snapshots"):
+            sweep_scratch(folder)
+            for gone in folder.glob(".*.gone"):
+                remove_tree(gone)
 
     def write(self, paths: MachinePaths, machine: Machine) -> None:
         """Write what a machine is into a folder, which may be a scratch one."""
@@ -214,15 +244,17 @@ class Store:
 
 
 def write_state(paths: MachinePaths, record: StateRecord) -> None:
-    """Record how the machine is."""
-    write_json(paths.state, record.to_dict())
+    """Record how the machine is, also on a full disk."""
+    rewrite_json(paths.state, record.to_dict())
 
 
 def read_state(paths: MachinePaths) -> StateRecord:
     """What was last recorded, true or not. What cannot be read is a failed start: its processes are not known."""
     data = read_json(paths.state)
-    if data is None and not paths.state.exists():
-        return StateRecord(state=State.CREATED, since=0.0)
+    if data is None:
+        if not paths.state.exists():
+            return StateRecord(state=State.CREATED, since=0.0)
+        data = read_json(paths.state)  # on a full disk it may just have been written over
     try:
         return _state_from(data)
     except _DAMAGED:

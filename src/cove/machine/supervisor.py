@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from cove.errors import ConflictError, CoveError, MachineError
+from cove.errors import ConflictError, CoveError, MachineError, StorageError
 from cove.guest.relay import Relay
 from cove.machine.boot_watch import BootWatch
 from cove.machine.company import Company
@@ -162,7 +162,7 @@ class Supervisor:
             try:
                 await self._wishes.or_leave(self._resume() if self.plan.resume else self._start())
             finally:
-                self._course.save(self.paths.boot)
+                self._keep_course()
             if not self._wishes.stop:
                 await self._live()
             if self.record.state not in (State.SUSPENDED, State.STOPPED):
@@ -180,6 +180,12 @@ class Supervisor:
             await self._clear()
             self._wishes.take_suspensions().answer(MachineError(f"{self.paths.name} has ended"))
             self.ended.set()
+
+    def _keep_course(self) -> None:
+        try:
+            self._course.save(self.paths.boot)
+        except StorageError as error:  # a table for people; the machine does not need it
+            log.warning("when this start reached which stage is not recorded: %s", error.message)
 
     async def _live(self) -> None:
         """From running to the wish for a stop, the guest's own end, or suspended for good."""
@@ -200,8 +206,8 @@ class Supervisor:
             whether we stay, to wake it.
         """
         asked = self._wishes.take_suspensions()
-        self._enter(State.SUSPENDING, "")
         try:
+            self._enter(State.SUSPENDING, "")
             await self._saving.save(SavedGuest(self.paths.saved))
         except Exception as failure:  # noqa: BLE001  (whatever it is, the guest has to go on)
             await self._saving.go_on()

@@ -8,6 +8,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -17,24 +18,34 @@ from pathlib import Path
 from typing import Any
 
 from cove.errors import ConflictError, DeadlineError, StorageError
+from cove.system.room import NO_ROOM, room_of
 
-_FULL = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
-}  # fmt: skip
+STORAGE_HINT = "Free some space or set COVE_HOME to a folder that you may write to."
+
+_REFUSED = NO_ROOM | {errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+_SCRATCH = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""Names that tempfile makes of a prefix with dots; see its _RandomNameSequence."""
 
 
 @contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk met in the block into a :class:`StorageError`."""
+def storage_errors(doing: str, place: Path | None = None) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk met in the block into a :class:`StorageError`.
+
+    Args:
+        doing: what the block does, for people.
+        place: what it writes; of errors that name no file.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _REFUSED:
             raise
-        where = f": {error.filename}" if error.filename else ""
+        where = error.filename or place
         raise StorageError(
-            f"{doing} failed: {error.strerror}{where}",
-            hint="Free some space or set COVE_HOME to a folder that you may write to.",
+            f"{doing} failed: {error.strerror}" + (f": {where}" if where else ""),
+            details=room_of(Path(os.fsdecode(where))) if where and error.errno in NO_ROOM else None,
+            hint=STORAGE_HINT,
         ) from error
 
 
@@ -54,7 +65,7 @@ def private_folder(path: Path) -> Path:
 def write_atomic(path: Path, contents: str | bytes, *, mode: int = 0o600) -> None:
     """Replace ``path`` in one step; after a crash it has either the old or the new contents."""
     data = contents.encode() if isinstance(contents, str) else contents
-    with storage_errors(f"writing {path.name}"):
+    with storage_errors(f"writing {path.name}", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -71,7 +82,42 @@ def write_atomic(path: Path, contents: str | bytes, *, mode: int = 0o600) -> Non
 
 def write_json(path: Path, value: object) -> None:
     """Replace ``path`` by ``value`` as indented JSON with sorted keys."""
-    write_atomic(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    write_atomic(path, _json(value))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+def rewrite_json(path: Path, value: object) -> None:
+    """Like :func:`write_json`, but where there is no room for a second file the one that is there is written over.
+
+    Whoever reads it in that moment may see half of it.
+
+    Raises:
+        StorageError: that is not possible either.
+    """
+    try:
+        write_json(path, value)
+    except StorageError:
+        if not path.exists():
+            raise
+        with storage_errors(f"writing {path.name}", path), path.open("r+b", buffering=0) as file:
+            before = file.read()
+            try:
+                _write_over(file.fileno(), _json(value).encode())
+            except OSError:
+                _write_over(file.fileno(), before)
+                raise
+
+
+def _write_over(handle: int, data: bytes) -> None:
+    """Make ``data`` the contents of a file, whose blocks are enough for as much as it has."""
+    written = 0
+    while written < len(data):
+        written += os.pwrite(handle, data[written:], written)
+    os.ftruncate(handle, len(data))
+    os.fsync(handle)
 
 
 def read_json(path: Path) -> Any | None:
@@ -163,7 +209,7 @@ def building(target: Path) -> Iterator[Path]:
         ConflictError: ``target`` exists already when the block ends.
         StorageError: the disk is full or not writable.
     """
-    with storage_errors(f"making {target.name}"):
+    with storage_errors(f"making {target.name}", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         try:
@@ -176,6 +222,16 @@ def building(target: Path) -> Iterator[Path]:
                 raise
         finally:
             remove_tree(scratch)
+
+
+def sweep_scratch(folder: Path) -> None:
+    """Remove what :func:`write_atomic` and :func:`building` left in a folder when their process was killed.
+
+    Nobody may be at work there.
+    """
+    for path in folder.glob(".*"):
+        if _SCRATCH.fullmatch(path.name):
+            remove_tree(path)
 
 
 def remove_tree(path: Path) -> None:
@@ -215,7 +271,7 @@ def make_sparse(path: Path, size: int) -> None:
         FileExistsError: it exists; data is never overwritten.
         StorageError: the disk is full or not writable.
     """
-    with storage_errors(f"creating {path.name}"):
+    with storage_errors(f"creating {path.name}", path):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(handle, size)
@@ -233,7 +289,7 @@ def grow_sparse(path: Path, size: int) -> bool:
         FileNotFoundError: there is no such file.
         StorageError: the file system takes no file of this size, or the file cannot be written.
     """
-    with storage_errors(f"growing {path.name}"):
+    with storage_errors(f"growing {path.name}", path):
         if path.stat().st_size >= size:
             return False
         os.truncate(path, size)

@@ -45,7 +45,7 @@ def copy_sparse(source: Path, target: Path, *, skip_zeroes: bool = False, sync: 
         FileExistsError: ``target`` exists.
         StorageError: the disk is full or not writable; no copy is left then.
     """
-    with storage_errors(f"copying {source.name}"):
+    with storage_errors(f"copying to {target.name}", target):
         reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             shared = clone(reading, target)
@@ -74,7 +74,7 @@ def fill_sparse(source: Path, target: Path) -> int:
     Raises:
         StorageError: there is no room for them.
     """
-    with storage_errors(f"copying {source.name}"):
+    with storage_errors(f"copying to {target.name}", target):
         reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             writing = os.open(target, os.O_RDWR | os.O_CLOEXEC)

@@ -7,11 +7,14 @@ memory is written into the state as well, each page at its own place (``mapped-r
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from qemu.qmp import QMPClient
 
-from cove.errors import MachineError
+from cove.errors import MachineError, StorageError
+from cove.system.files import STORAGE_HINT
+from cove.system.room import NO_ROOM, room_of
 from cove.vmm.base import Runtime
 from cove.vmm.qmp import monitor
 
@@ -68,7 +71,10 @@ async def _migrate(client: QMPClient, command: str, file: Path) -> None:
         found = await client.execute("query-migrate")
         reason = found.get("error-desc") if isinstance(found, dict) else None
         verb = "save" if command == "migrate" else "load"
-        raise MachineError(f"QEMU could not {verb} the guest: {reason or status}")
+        message = f"QEMU could not {verb} the guest: {reason or status}"
+        if any(os.strerror(number) in message for number in NO_ROOM):
+            raise StorageError(message, details=room_of(file), hint=STORAGE_HINT)
+        raise MachineError(message)
 
 
 async def go_on(runtime: Runtime) -> None:

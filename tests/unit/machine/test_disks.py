@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from cove.errors import MachineError, StorageError
 from cove.machine import disks
 from cove.machine.disks import (
     base_of,
+    clear_half_frozen,
     data_disk,
     derive,
     disk_in,
@@ -35,6 +38,14 @@ def write(disk: Path) -> None:
     """As a guest does: the file grows."""
     with disk.open("ab") as file:
         file.write(b"guest")
+
+
+def freeze_other(home: Home) -> Path:
+    """The layer of another machine."""
+    paths = home.machine("other")
+    paths.root.mkdir(parents=True)
+    ensure_disk(paths, MIB)
+    return freeze(paths, "qemu", home)
 
 
 def test_disk_is_made_and_grows(paths: MachinePaths) -> None:
@@ -80,8 +91,43 @@ def test_what_fails_leaves_the_disk_as_it_was(
     with pytest.raises(StorageError):
         freeze(paths, "qemu", home)
     assert data_disk(paths).read_bytes() == b"contents"
-    sweep_layers(home)
     assert list(home.layers.iterdir()) == []
+    assert [path.name for path in paths.root.iterdir()] == ["data.img"]
+
+
+@pytest.mark.parametrize("step", ["write_atomic", "expect", "unlink"])
+def test_what_is_killed_while_it_freezes_is_brought_to_an_end(
+    home: Home, paths: MachinePaths, step: str
+) -> None:
+    """By whoever takes the machine up: undone, or finished once the overlay counts."""
+    ensure_disk(paths, MIB).write_bytes(b"contents")
+    other = freeze_other(home)
+    child = os.fork()
+    if child == 0:
+        with pytest.MonkeyPatch.context() as patch:
+            stop = partial(os._exit, 0)
+            if step == "write_atomic":
+                patch.setattr(disks, "write_atomic", lambda *_: stop())
+            if step == "unlink":
+                patch.setattr(
+                    Path,
+                    "unlink",
+                    lambda *_, **__: stop() if disk_in(paths.root).suffix == ".qcow2" else None,
+                )
+            freeze(paths, "qemu", home, lambda _: stop() if step == "expect" else None)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    clear_half_frozen(paths, home)
+    disk = data_disk(paths)
+    left = {path.name for path in paths.root.iterdir()}
+    layers = set(home.layers.iterdir()) - {other}
+    if step == "unlink":
+        assert left == {"data.qcow2"}
+        assert layers == set(layers_of(disk))
+        assert base_of(disk).read_bytes() == b"contents"
+    else:
+        assert (left, layers) == ({"data.img"}, set())
+        assert disk.read_bytes() == b"contents"
 
 
 def test_other_drivers_copy(home: Home, paths: MachinePaths, tmp_path: Path) -> None:

@@ -239,3 +239,23 @@ def test_nothing_is_made_by_asking(store: Store) -> None:
     store.names()
     store.exists("dev")
     assert list(Path(store.home.root).iterdir()) == []
+
+
+def test_sweep_takes_what_is_unfinished_unless_somebody_makes_something(store: Store) -> None:
+    machine = store.create(SPEC)
+    left = [
+        store.home.machines / ".clone.ab12cd_3",
+        machine.paths.snapshots / ".one.ab12cd_3",
+        machine.paths.snapshots / ".two.gone",
+    ]
+    kept = machine.paths.snapshots / "one"
+    for folder in (*left, kept):
+        folder.mkdir(parents=True)
+    with store.making():
+        assert not any(path.exists() for path in left)
+        left[0].mkdir()
+        store.sweep()
+        assert left[0].exists()
+    store.sweep()
+    assert not left[0].exists()
+    assert kept.exists()

@@ -18,6 +18,7 @@ from cove.machine.state import State
 from cove.machine.store import Store, read_state
 from cove.system.paths import MachinePaths
 from cove.vmm.fake import FakeVm
+from tests.small_disk import SmallDisk
 from tests.unit.machine.agent_stand_in import AgentStandIn
 from tests.unit.machine.test_supervisor import sockets_left
 from tests.unit.machine.world import SPEC, Run, WatchedFake, names, running
@@ -125,6 +126,35 @@ async def test_guest_goes_on_when_it_cannot_be_saved(
         await run.supervisor.suspend()
         await run.end()
     assert read_state(paths).state is State.SUSPENDED
+
+
+@pytest.mark.parametrize("left", [0, 4 << 10])
+async def test_guest_goes_on_when_the_disk_is_full(small: SmallDisk, small_store: Store, left: int) -> None:
+    paths = small_store.create(SPEC).paths
+    paths.data_disk.write_bytes(b"disk")
+    async with started(small_store, AgentStandIn()) as run:
+        small.fill(left)
+        with pytest.raises(StorageError, match="No space left on device: /") as failed:
+            await run.supervisor.suspend()
+        assert f"of 4.0 MiB are left on the disk at {small.seen}" in (failed.value.details or "")
+        assert read_state(paths).state is State.RUNNING
+        assert isinstance(run.vm, FakeVm)
+        assert not run.vm.paused
+        assert not list(paths.root.glob(".*"))
+        small.free()
+        await run.supervisor.suspend()
+        await run.end()
+    assert read_state(paths).state is State.SUSPENDED
+
+
+async def test_stop_is_orderly_on_a_full_disk(small: SmallDisk, small_store: Store) -> None:
+    paths = small_store.create(SPEC).paths
+    async with started(small_store, AgentStandIn(refused=("poweroff",))) as run:
+        small.fill()
+        run.supervisor.ask_to_stop(5)
+        await run.end()
+    recorded = read_state(paths)
+    assert (recorded.state, recorded.reason) == (State.STOPPED, "asked for")
 
 
 async def test_guest_that_cannot_be_loaded_stays_suspended(store: Store, paths: MachinePaths) -> None:

@@ -31,6 +31,7 @@ from cove.system.files import (
     read_json,
     remove_tree,
     storage_errors,
+    sweep_scratch,
     try_lock,
     write_atomic,
     write_json,
@@ -391,3 +392,26 @@ def test_a_section_is_a_stream_of_its_own(tmp_path: Path) -> None:
         assert section.read() == b"456"
         assert section.read(1) == b""
     assert section.closed
+
+
+def test_scratch_of_those_who_were_killed_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    script = """
+import os
+from pathlib import Path
+from cove.system import files
+os.fsync = lambda _: os._exit(0)
+if sys.argv[2] == "file":
+    files.write_atomic(Path(sys.argv[1]) / "state.json", "new")
+with files.building(Path(sys.argv[1]) / "clone"):
+    os._exit(0)
+"""
+    for what in ("file", "folder"):
+        argv = [sys.executable, "-c", f"import sys\nsys.path.insert(0, {str(SOURCE)!r})\n{script}"]
+        subprocess.run([*argv, str(tmp_path), what], check=True)
+    assert len(list(tmp_path.iterdir())) == 2
+    kept = [".lock", ".restoring", ".data.qcow2", "a.json", "snapshot.12345678"]
+    for name in kept:
+        (tmp_path / name).touch()
+    sweep_scratch(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    sweep_scratch(tmp_path / "absent")

@@ -67,7 +67,7 @@ def test_no_room_leaves_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     full = os.open("/dev/full", os.O_WRONLY)
     write = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda _, data, place: write(full, data, place))
-    with pytest.raises(StorageError, match="copying a failed: No space left"):
+    with pytest.raises(StorageError, match=f"copying to b failed: No space left on device: {tmp_path}/b"):
         copy_sparse(source, tmp_path / "b")
     os.close(full)
     assert not (tmp_path / "b").exists()

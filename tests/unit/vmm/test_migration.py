@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cove.errors import MachineError
+from cove.errors import MachineError, StorageError
 from cove.vmm import migration
 from cove.vmm.base import Runtime
 from tests.unit.vmm.test_qmp import GREETING, read_request
@@ -30,7 +30,12 @@ def runtime(tmp_path: Path) -> Runtime:
 
 @asynccontextmanager
 async def monitor(
-    path: Path, got: list[tuple[str, Any]], *, end: str = "completed", runs: bool = True
+    path: Path,
+    got: list[tuple[str, Any]],
+    *,
+    end: str = "completed",
+    reason: str = "Unable to write to file: No space left on device",
+    runs: bool = True,
 ) -> AsyncIterator[None]:
     """A monitor whose migrations end as told."""
 
@@ -43,7 +48,7 @@ async def monitor(
             got.append((request["execute"], request.get("arguments")))
             answer: object = {}
             if request["execute"] == "query-migrate":
-                answer = {"status": end, "error-desc": "No space left on device"}
+                answer = {"status": end, "error-desc": reason}
             if request["execute"] == "query-status":
                 answer = {"status": "running" if runs else "paused", "running": runs}
             say(**{"return": answer, "id": request.get("id")})
@@ -97,9 +102,13 @@ async def test_memory_that_no_file_holds_is_written(
 
 async def test_failures_carry_qemus_reason(runtime: Runtime, tmp_path: Path) -> None:
     async with monitor(runtime.qmp_socket, [], end="failed"):
-        with pytest.raises(MachineError, match="QEMU could not save the guest: No space left on device"):
+        with pytest.raises(
+            StorageError, match=r"QEMU could not save the guest: .*: No space left on device"
+        ) as full:
             await migration.save(runtime, tmp_path / "devices")
-        with pytest.raises(MachineError, match="QEMU could not load the guest: No space left on device"):
+        assert "are left on the disk at /" in (full.value.details or "")
+    async with monitor(runtime.qmp_socket, [], end="failed", reason="bad section"):
+        with pytest.raises(MachineError, match="QEMU could not load the guest: bad section"):
             await migration.load(runtime, tmp_path / "devices")
 
 
