@@ -57,7 +57,9 @@ Q35 = Board(
     machine="q35,vmport=off,usb=off,sata=off,smbus=off",
     console="ttyS0",
     cpus={
-        "tcg": (*_TCG, "-cpu", "max"),
+        # Without what only slows an emulated processor down: `rep movsb`, said to be the fast way to copy, goes byte by
+        # byte, a fifth level of page tables makes each walk longer, and protection keys each switch of a task.
+        "tcg": (*_TCG, "-cpu", "max,-erms,-fsrm,-la57,-pku"),
         "kvm": ("-accel", "kvm", "-cpu", "host"),
         # these two are said to be there and fail in the guest (lima#1485)
         "hvf": ("-accel", "hvf", "-cpu", "host,-avx512vl,-pdpe1gb"),
