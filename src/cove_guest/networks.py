@@ -7,7 +7,9 @@ the driver's record of that one network is taken out of its database. All other 
 network too, with which dockerd does as before.
 
 The database is bbolt's, version 2 (go.etcd.io/bbolt, page.go, meta.go, bucket.go). What is not understood to the last
-byte is left as it is.
+byte is left as it is, and so is a record that is the first of its page below another: pages above name a page by its
+first key, and bbolt relies on the two being the same (node.go: read, rebalance). Where they differ it frees a page that
+is still in use, and dockerd dies of it at each start.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class Odd(Exception):  # noqa: N818  (an answer, not an error)
 
 
 def forget_default_bridge(data: bytes) -> tuple[int, bytes] | None:
-    """The change that takes the record away: (offset, bytes), or None if there is no such record.
+    """The change that takes the record away: (offset, bytes), or None if there is none that may go.
 
     Args:
         data: the database's bytes.
@@ -61,7 +63,8 @@ def forget_default_bridge(data: bytes) -> tuple[int, bytes] | None:
     top = place * size if place else start + _BUCKET.size
     for page, index, key, value, length in _items(data, size, top, set()):
         if key.startswith(_RECORD) and _SIGN in data[value : value + length]:
-            return _without(data, page, index)
+            named_above = index == 0 and page != top
+            return None if named_above else _without(data, page, index)
     return None
 
 

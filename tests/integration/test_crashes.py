@@ -55,6 +55,16 @@ def test_run_recovers_by_itself(home: Home) -> None:
     home.cove("start")
     os.kill(home.machine().processes()["supervisor"], signal.SIGKILL)
     assert home.cove("run", "--rm", BUSYBOX, "echo", "again").stdout == b"again\n"
+    # and an engine that cannot start says why, and nobody waits until the stage's deadline for it
+    database = "/var/lib/docker/network/files/local-kv.db"
+    home.cove(
+        "shell", "sh", "-c", f"mv {database} {database}.good; head -c 8192 /dev/zero > {database}; sync"
+    )
+    os.kill(home.machine().processes()["vmm"], signal.SIGKILL)
+    failed(home.machine())
+    said = talk(home.cove("start", code=1))
+    assert "dockerd does not start: " in said
+    assert "failed to start daemon" in said
 
 
 def test_what_is_left_of_a_dead_machine_can_be_stopped_and_deleted(home: Home) -> None:
