@@ -80,6 +80,27 @@ def test_what_one_side_writes_the_other_reads(world: World) -> None:
     assert (world.user / "d/moved").read_text() == "guest\n"
 
 
+def test_a_file_costs_few_requests_to_the_host(world: World) -> None:
+    """Opening, and that nobody has it open any more; not that it is being closed. Reads are as long as can be."""
+    (world.user / "asked").write_text("x")
+    times, script = (
+        500,
+        "import os, sys\nfor _ in range(int(sys.argv[2])): os.close(os.open(sys.argv[1], os.O_RDONLY))",
+    )
+    counters = Path(f"/proc/{world.machine.processes()['share-cove1']}/io")
+
+    def answers() -> int:
+        """The daemon tells of each answer by a write(2), or of several by one."""
+        return int(next(line.split()[1] for line in counters.read_text().splitlines() if "syscw" in line))
+
+    world.machine.shell("python3", "-c", script, str(world.user / "asked"), "1")
+    before = answers()
+    world.machine.shell("python3", "-c", script, str(world.user / "asked"), str(times))
+    assert answers() - before < 2.4 * times
+    ahead = world.machine.shell("sh", "-c", "cat /sys/class/bdi/0:*/read_ahead_kb").stdout
+    assert set(ahead.split()) == {b"1024"}
+
+
 def test_files_come_out_as_the_users(world: World) -> None:
     world.sh("echo > owned; mkdir owned.d")
     for path in (world.user / "owned", world.user / "owned.d"):

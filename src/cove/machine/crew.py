@@ -128,9 +128,11 @@ class Crew:
             self.memory_file = self._memory.hide_file()
 
     def seal(self) -> None:
-        """The guest has booted and is about to run what nobody has checked: its VMM gets no more than it has."""
+        """The guest has booted and is about to run what nobody has checked: nobody gets more than he has."""
         if self.vm is not None:
             self.vm.seal()
+        for share in self._shares:
+            share.seal()
 
     async def first_end(self) -> str:
         """Wait until the VMM, gvproxy or a share daemon ends; returns why, for people."""

@@ -55,6 +55,9 @@ class ShareServer(Protocol):
     async def start(self) -> None:
         """Start it; the VMM can connect then."""
 
+    def seal(self) -> None:
+        """The VMM is connected, and the guest's system runs."""
+
     async def wait(self) -> str:
         """Wait for its end; returns its last words."""
 

@@ -55,8 +55,13 @@ _UNIX = Call("socket", argument=0, equals=socket.AF_UNIX)
 GVPROXY = CallRules(never=(*_NEVER, *_PTRACE), sealed=(*every("bind", "listen"), _UNIX, *_CHANGES))
 """Once sealed it listens on nothing more, changes no file, and connects to nothing but the network."""
 
-SHARE = CallRules(never=(*_NEVER, *_PTRACE, *_SOCKETS))
-"""A share daemon is given the one socket that it needs."""
+SHARE = CallRules(never=(*_NEVER, *_PTRACE, *_SOCKETS), sealed=every("dup"))
+"""A share daemon is given the one socket that it needs.
+
+Once sealed, it calls dup(2) for one thing alone: when the guest says that a file is being closed (FUSE_FLUSH), it
+closes a duplicate of its own. It passes ENOSYS on, from which the guest's kernel learns that nothing is done at such
+a moment, and never asks again: one request less for each file that is opened.
+"""
 
 
 def vmm_calls(driver: Driver) -> CallRules:

@@ -15,7 +15,8 @@ import struct
 from dataclasses import dataclass
 
 _NUMBERS = {
-    "open": 2, "socket": 41, "connect": 42, "bind": 49, "listen": 50, "clone": 56, "ptrace": 101, "truncate": 76,
+    "open": 2, "dup": 32, "socket": 41, "connect": 42, "bind": 49, "listen": 50, "clone": 56, "ptrace": 101,
+    "truncate": 76,
     "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "chmod": 90,
     "chown": 92, "lchown": 94, "syslog": 103, "mknod": 133, "pivot_root": 155, "adjtimex": 159, "chroot": 161,
     "acct": 163, "settimeofday": 164, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169,

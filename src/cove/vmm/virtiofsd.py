@@ -153,6 +153,11 @@ class ShareDaemon:
         if self._bridge is not None:
             self._bridge.start()
 
+    def seal(self) -> None:
+        """The VMM is connected: refuse it what its confinement names as sealed. Not started is fine."""
+        if self._child is not None:
+            self._child.seal()
+
     async def wait(self) -> str:
         """Wait for its end; returns what it said last. It ends by itself when the VMM does."""
         if self._child is None:

@@ -28,6 +28,9 @@ class Share:
         self.calls.append("start")
         self.identity = Identity(7, self.tag)
 
+    def seal(self) -> None:
+        self.calls.append("seal")
+
     async def wait(self) -> str:
         return await asyncio.shield(self.ended)
 
@@ -66,6 +69,14 @@ async def test_services_come_before_the_guest(world: World) -> None:
     assert set(world.crew.identities()) == {"gvproxy", "share-cove0"}
     await world.crew.start_vm(lambda _: None)
     assert set(world.crew.identities()) == {"gvproxy", "share-cove0", "vmm"}
+
+
+async def test_share_daemons_are_sealed_with_the_vmm(world: World) -> None:
+    """Not before: they connect to each other with calls that are refused afterwards."""
+    crew = await started(world)
+    assert world.share.calls == ["start"]
+    crew.seal()
+    assert world.share.calls == ["start", "seal"]
 
 
 async def test_first_to_end_is_named(world: World) -> None:
