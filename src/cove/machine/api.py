@@ -68,10 +68,11 @@ def application(supervisor: Supervisor) -> web.Application:
 
     async def events(request: web.Request) -> web.StreamResponse:
         reply = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await reply.prepare(request)
-        async for event in supervisor.journal.follow():
-            await reply.write(json.dumps(event).encode() + b"\n")
-        await reply.write_eof()
+        with suppress(ConnectionResetError):  # whoever asked was killed
+            await reply.prepare(request)
+            async for event in supervisor.journal.follow():
+                await reply.write(json.dumps(event).encode() + b"\n")
+            await reply.write_eof()
         return reply
 
     async def stop(request: web.Request) -> web.Response:

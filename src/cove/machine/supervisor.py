@@ -283,6 +283,7 @@ class Supervisor:
         if self._before_running is not None:
             await self._before_running()
         self._enter(State.RUNNING, "")
+        self._gate.settle()
         self._course.reach("ready")
 
     async def _watch(self) -> None:

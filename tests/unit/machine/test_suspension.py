@@ -80,6 +80,8 @@ async def test_suspended_machine_goes_on(store: Store, paths: MachinePaths) -> N
         assert not list(paths.root.glob(".saved*"))
         assert agent.ops == ["wake", "cut"]
         assert len(bytes.fromhex(agent.asked[0][1]["entropy"])) == 64
+        # who asks for that again, because the first to ask was killed, is answered
+        await asyncio.wait_for(run.supervisor.wake(), 10)
         # and can be suspended again
         await run.supervisor.suspend()
         await run.end()
