@@ -8,12 +8,22 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; ends the process with its exit code."""
-    from cove.cli.app import run
+    """Run the command line; ends the process with its exit code, or as a Unix program ends whose reader is gone.
 
-    # a reader that goes away (`cove list | head -1`) ends us silently, as it does every Unix program
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(run(sys.argv[1:]))
+    Python ignores SIGPIPE, and so do we: it would end us without a word when a connection breaks, not only when our
+    reader goes away (``cove list | head -1``).
+    """
+    from cove.cli.app import READER_GONE, run
+
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = READER_GONE
+    if code == READER_GONE:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGPIPE)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,9 @@ from cove.version import __version__
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+READER_GONE = 128 + signal.SIGPIPE
+"""Exit code when nobody reads our output any more, as shells have it."""
 
 
 _PASS_THROUGH = ("run", "docker", "shell", "ssh")
@@ -64,6 +68,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Abort:
         output.talk("cove: interrupted")
         return INTERRUPTED
+    except output.ReaderGoneError:
+        return READER_GONE
     except click.ClickException as problem:
         problem.show(sys.stderr)
         return problem.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from cove.cli import (
     contexts,
     doctor,
     lifecycle,
+    output,
     predecessors,
     report,
     resources,
@@ -31,6 +33,16 @@ class OrderedGroup(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """All commands, in the order in which a newcomer needs them."""
         return list(self.commands)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the arguments; help is printed here."""
+        with output.broken_pipes():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Do what was asked for."""
+        with output.broken_pipes():
+            return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,12 +14,43 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
-from cove.errors import CoveError, UsageError
+from cove.errors import CoveError, MachineError, UsageError
 from cove.events import Event, Note, StageBegun, StageEnded, Transfer
 from cove.units import format_seconds, format_size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+
+class ReaderGoneError(Exception):
+    """Whoever read our output has gone; there is nobody to tell."""
+
+
+@contextmanager
+def broken_pipes() -> Iterator[None]:
+    """Tell a reader that went away from a connection that broke. To click both are an end without a word.
+
+    Raises:
+        ReaderGoneError: the first.
+        MachineError: the second.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        if _reader_is_gone():
+            raise ReaderGoneError from error
+        raise MachineError(
+            f"a connection broke: {error.strerror}",
+            hint="The machine may have ended meanwhile: cove status says how it is.",
+        ) from error
+
+
+def _reader_is_gone() -> bool:
+    """Whether stdout or stderr is a pipe that nobody can read any more (poll(2))."""
+    looking = select.poll()
+    for handle in (1, 2):
+        looking.register(handle, 0)
+    return any(found & select.POLLERR for _, found in looking.poll(0))
 
 
 def data(text: str) -> None:

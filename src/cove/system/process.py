@@ -166,9 +166,12 @@ def replace(command: Command) -> NoReturn:
     argv, env = parts(command)
     sys.stdout.flush()
     sys.stderr.flush()
+    # Python ignores it, which the program would go on with; subprocess has the same default for children
+    ours = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         os.execve(argv[0], argv, env)
     except OSError as error:
+        signal.signal(signal.SIGPIPE, ours)
         raise ToolError(f"{argv[0]} cannot be started: {error.strerror}") from error
 
 

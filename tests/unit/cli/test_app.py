@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 import pytest
@@ -194,15 +195,42 @@ def test_help_says_whole_sentences_on_a_narrow_terminal(
     assert not [line for line in commands if line.endswith("...")]
 
 
-def test_a_reader_that_goes_away_ends_the_program_and_nothing_else(cove: Cove) -> None:
+@pytest.mark.parametrize("args", [["--help"], ["version"], ["list", "--json"]])
+def test_a_reader_that_goes_away_ends_the_program_and_nothing_else(
+    cove: Cove, tmp_path: Path, args: list[str]
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     gone = subprocess.run(
-        [sys.executable, "-m", "cove", "--help"], stdout=writer, stderr=subprocess.PIPE, check=False
-    )
+        [sys.executable, "-m", "cove", *args],
+        stdout=writer, stderr=subprocess.PIPE, check=False, env={**os.environ, "COVE_HOME": str(tmp_path)},
+    )  # fmt: skip
     os.close(writer)
     assert (gone.returncode, gone.stderr) == (-signal.SIGPIPE, b"")
     # within a program that is not ours, such as the one that runs these tests, broken connections are errors
     before = signal.getsignal(signal.SIGPIPE)
     assert cove("--help").code == 0
     assert signal.getsignal(signal.SIGPIPE) == before == signal.SIG_IGN
+
+
+def test_a_connection_that_breaks_is_an_error_with_words(tmp_path: Path) -> None:
+    """Not the end of a reader of ours: the signal of both is the same."""
+    code = """
+import socket, sys
+from cove.__main__ import main
+from cove.sdk.collection import MachineCollection
+def broken(self):
+    one, other = socket.socketpair()
+    other.close()
+    one.sendall(b"x")
+MachineCollection.list = broken
+sys.argv[1:] = ["list"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=False, env={**os.environ, "COVE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("cove: a connection broke: Broken pipe\n")
+    assert "Traceback" not in done.stderr

@@ -117,6 +117,16 @@ replace(Command(("/bin/sh", "-c", 'echo "$X"; exit 5'), {"X": "after"}))
     assert (done.returncode, done.stdout, done.stderr) == (5, "before\nafter\n", "")
 
 
+def test_programs_die_of_a_closed_pipe_as_elsewhere() -> None:
+    """We do not, and what a program ignores its successors and children ignore."""
+    command = 'Command(("/bin/sh", "-c", "kill -PIPE $$; echo survived"), {})'
+    start = "import sys; from cove.system.process import Command, foreground, replace;"
+    for use in (f"replace({command})", f"sys.exit(foreground({command}))"):
+        done = subprocess.run(python(start + use), capture_output=True, text=True, check=False)
+        assert done.stdout == ""
+        assert done.returncode in (-signal.SIGPIPE, 128 + signal.SIGPIPE)
+
+
 @linux
 def test_identity_is_pid_and_start(sleeper: subprocess.Popen[bytes]) -> None:
     identity = Identity.of(sleeper.pid)
