@@ -9,7 +9,8 @@ import click
 
 from cove.cli import output
 from cove.cli.context import Session
-from cove.sdk import split_machine
+from cove.errors import UsageError
+from cove.sdk import detaches, split_machine
 
 PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 
@@ -29,6 +30,11 @@ def run(session: Session, args: tuple[str, ...]) -> int:
     if rest[:1] != ("--fresh",):
         return session.pick(machine).docker(("run", *rest))
     other, rest = split_machine(rest[1:])
+    if detaches(rest):
+        raise UsageError(
+            "--fresh throws the engine away when docker returns, and with -d that is at once",
+            hint="Leave -d out, or make an engine that stays: cove clone fresh NAME; cove -m NAME run -d ...",
+        )
     template = other or machine or session.machine
     with session.client().fresh(template) as engine:
         return engine.docker_wait(("run", *rest))

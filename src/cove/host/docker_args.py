@@ -61,6 +61,21 @@ _RUN_PROGRAMS = frozenset({"run", "create", "exec"})
 """Commands behind whose first own word another program's words begin."""
 
 
+_RUN_SWITCHES = frozenset(
+    {
+        "detach", "disable-content-trust", "help", "init", "interactive", "no-healthcheck", "oom-kill-disable",
+        "privileged", "publish-all", "quiet", "read-only", "rm", "sig-proxy", "tty", "use-api-socket",
+    }
+)  # fmt: skip
+"""Options of ``docker run`` without a value."""
+
+_RUN_LETTERS = frozenset("diPqt")
+"""Their short forms."""
+
+_TRUE = frozenset({"", "1", "t", "T", "true", "TRUE", "True"})
+"""What docker takes for true (Go's strconv.ParseBool), and an option without a value."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Invocation:
     """Docker's command line, taken apart as far as Cove needs it.
@@ -134,6 +149,27 @@ def needs_no_engine(args: Sequence[str]) -> bool:
     if call.command in _RUN_PROGRAMS:
         return not call.arguments or call.arguments[0] == "--help"
     return "--help" in call.arguments
+
+
+def detaches(args: Sequence[str]) -> bool:
+    """Whether ``docker run`` with these arguments leaves its container in the background (``-d``)."""
+    found = False
+    pending = iter(args)
+    for word in pending:
+        if not word.startswith("-") or word in ("-", "--"):
+            break  # the image; what follows are the words of the container's own program
+        name, equals, value = word.partition("=")
+        letters = "" if word.startswith("--") else name[1:]
+        takes = next((at for at, letter in enumerate(letters) if letter not in _RUN_LETTERS), None)
+        if name == "--detach" or "d" in letters[:takes]:
+            found = value in _TRUE or takes is not None
+        if takes is not None:
+            needs_value = takes == len(letters) - 1 and not equals
+        else:
+            needs_value = not letters and not equals and name[2:] not in _RUN_SWITCHES
+        if needs_value:
+            next(pending, None)
+    return found
 
 
 def builtin_images(args: Sequence[str], *, read: Reader, env: Mapping[str, str]) -> tuple[str, ...]:

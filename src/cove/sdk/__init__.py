@@ -31,6 +31,7 @@ __all__ = [
     "Machine",
     "MachineCollection",
     "Record",
+    "detaches",
     "split_machine",
 ]
 
@@ -47,3 +48,10 @@ def split_machine(args: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
     from cove.host.docker_args import split_machine as split
 
     return split(args)
+
+
+def detaches(args: Sequence[str]) -> bool:
+    """Whether ``docker run`` with these arguments leaves its container in the background (``-d``)."""
+    from cove.host.docker_args import detaches as look
+
+    return look(args)

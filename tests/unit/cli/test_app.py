@@ -234,3 +234,14 @@ main()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("cove: a connection broke: Broken pipe\n")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args", [("--fresh", "-d"), ("-m", "dev", "--fresh", "-itd"), ("--fresh", "-m", "dev", "--detach")]
+)
+def test_throw_away_engine_is_refused_to_what_stays(cove: Cove, args: tuple[str, ...]) -> None:
+    refused = cove("run", *args, "cove.internal/busybox", "sleep", "60")
+    assert refused.code == 2
+    assert "--fresh throws the engine away when docker returns" in refused.err
+    assert "cove clone fresh NAME" in refused.err
+    assert cove("list", "--json").out == "[]\n"  # nothing was made

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.errors import UsageError
-from cove.host.docker_args import builtin_images, needs_no_engine, parse, platform, references, split_machine
+from cove.host.docker_args import (
+    builtin_images,
+    detaches,
+    needs_no_engine,
+    parse,
+    platform,
+    references,
+    split_machine,
+)
 
 
 @pytest.mark.parametrize(
@@ -209,3 +217,19 @@ def test_nothing_the_user_types_breaks_it(args: list[str], text: str) -> None:
 def test_references_end_where_punctuation_begins() -> None:
     texts = ["image: cove.internal/a, cove.internal/b. (cove.internal/c:1)", "xcove.internal/no"]
     assert references(texts) == ("cove.internal/a", "cove.internal/b", "cove.internal/c:1")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("-d image", True), ("--detach image", True), ("-itd image", True), ("-dp 80:80 image", True),
+        ("--detach=true image", True), ("-d=1 image", True), ("--rm --name d -e d -d image", True),
+        ("--init --privileged -d image", True), ("-v /d:/d --cpus 2 -d image", True),
+        ("image", False), ("image -d", False), ("--rm -it image sh -d", False), ("-e -d image", False),
+        ("-ed image", False), ("--name -d image", False), ("--detach=false image", False), ("-d=false image", False),
+        ("--detach-keys ctrl-d image", False), ("-w d image", False), ("--hostname=d image", False), ("", False),
+        ("-- -d", False), ("-e", False), ("-d", True), ("-i=true -t=false image", False),
+    ],
+)  # fmt: skip
+def test_detaches(line: str, expected: bool) -> None:
+    assert detaches(line.split()) is expected
