@@ -9,16 +9,18 @@ import sys
 import pytest
 
 HEAVY = {
-    "aiohttp", "asyncio", "concurrent.futures", "http.client", "jsonschema", "pysequoia", "rich", "ssl",
+    "aiohttp", "asyncio", "concurrent.futures", "email", "http.client", "jsonschema", "pysequoia", "rich", "ssl",
     "urllib.request", "yaml", "zstandard",
+    # other commands' modules, and what only making a machine asks the host
+    "cove.cli.boot", "cove.cli.lifecycle", "cove.cli.predecessors", "cove.machine.builtins", "cove.system.probe",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "modules",
     [
-        "cove.cli.app, cove.sdk, cove.machine.store",
-        "cove.cli.app, cove.sdk, cove.machine.docker, cove.machine.assets",
+        "cove.cli.app, cove.cli.report, cove.sdk, cove.machine.store",
+        "cove.cli.app, cove.cli.use, cove.sdk, cove.machine.docker, cove.machine.assets",
     ],
     ids=["status", "run"],
 )

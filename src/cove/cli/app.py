@@ -11,7 +11,7 @@ import click
 
 from cove.cli import output
 from cove.cli.context import Session
-from cove.cli.groups import COMMANDS, OrderedGroup
+from cove.cli.groups import OrderedGroup
 from cove.errors import (
     CoveError,
     DeadlineError,
@@ -37,7 +37,6 @@ _PASS_THROUGH = ("run", "docker", "shell", "ssh")
 
 @click.group(
     cls=OrderedGroup,
-    commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=False,
 )

@@ -16,7 +16,7 @@ from cove.machine.config import Config, load_config
 from cove.spec.machine import DEBIAN_NAMES, Architecture, Driver, MachineSpec, architecture_named
 from cove.system.files import write_atomic
 from cove.system.paths import Home
-from cove.system.probe import host_machine
+from cove.system.processor import host_machine
 from cove.toolbox.toolbox import Toolbox, ensure
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from cove.image.oci.reference import Reference
 from cove.spec.machine import DEBIAN_NAMES, Architecture, architecture_named
 from cove.system.files import locked, read_json, write_json
 from cove.system.paths import Home
-from cove.system.probe import host_machine
+from cove.system.processor import host_machine
 
 if TYPE_CHECKING:
     from cove.debian.archive import Archive

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cove.host import docker_args, docker_config
+from cove.host.image_look import has_images
 from cove.machine.assets import Workshop
 from cove.machine.store import Machine
 from cove.system.paths import MachinePaths
@@ -33,9 +34,11 @@ def docker_command(machine: Machine, args: Sequence[str], workshop: Workshop) ->
     """
     images = docker_args.builtin_images(args, read=_read, env=os.environ)
     if images:
-        from cove.machine.builtins import ensure_builtins
+        platform = docker_args.platform(args, env=os.environ)
+        if platform is not None or not has_images(machine.paths.docker_socket, images):
+            from cove.machine.builtins import ensure_builtins
 
-        ensure_builtins(machine, images, workshop, docker_args.platform(args, env=os.environ))
+            ensure_builtins(machine, images, workshop, platform)
         if docker_args.parse(args).pulls_builtin:
             return None
     return docker_cli(machine.paths, args, workshop)

@@ -23,6 +23,7 @@ from cove.spec.machine import Architecture
 from cove.system.files import read_json, write_json
 from cove.system.mounts import mount_of, read_mounts
 from cove.system.process import Command, run
+from cove.system.processor import host_machine
 from cove.system.tiny_guest import MARKER, tiny_initramfs
 
 if TYPE_CHECKING:
@@ -86,11 +87,6 @@ def host_facts(env: Mapping[str, str], verdict: Verdict | None = None) -> HostFa
         cpu_flags=_cpu_flags(_read("/proc/cpuinfo")),
         kvm_group=_group_of(KVM_DEVICE),
     )
-
-
-def host_machine() -> str:
-    """The host's processor, as Linux names it."""
-    return platform.machine().replace("arm64", "aarch64").replace("AMD64", "x86_64")
 
 
 def kvm_device(path: Path = KVM_DEVICE) -> KvmDevice:

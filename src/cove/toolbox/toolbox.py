@@ -24,7 +24,6 @@ from cove.toolbox import prefix
 from cove.toolbox.groups import group_of
 from cove.toolbox.launch import Form, argv, interpreter
 from cove.toolbox.model import Group
-from cove.toolbox.system import find
 
 
 class Source(Protocol):
@@ -211,6 +210,8 @@ def ensure(
     env = os.environ if env is None else env
     tools = tools.absolute()
     if env.get("COVE_TOOLS") == "system" or sys.platform == "darwin":
+        from cove.toolbox.system import find
+
         found = find(wanted, env=env, seen=tools / f"system-{wanted.name}.json")
         return Toolbox(group=wanted, root=None, architecture=architecture, forms={}, found=found)
     key = prefix.definition(wanted, architecture, tools)

@@ -17,7 +17,7 @@ import pytest
 
 from cove.cli import app
 from cove.cli.app import cli, command_of, exit_code
-from cove.cli.groups import COMMANDS
+from cove.cli.groups import COMMANDS, load
 from cove.errors import CoveError, DeadlineError, NetworkError, UsageError
 from cove.version import __version__
 from tests.unit.cli.conftest import Cove
@@ -27,7 +27,10 @@ PASSED_ON = {("run",), ("docker",)}
 
 
 def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         yield (*path, name)
         if isinstance(command, click.Group):
             yield from every_command(command, (*path, name))
@@ -42,7 +45,9 @@ def test_every_command_explains_itself(cove: Cove, path: tuple[str, ...], option
     command: click.Command = cli
     for name in path:
         assert isinstance(command, click.Group)
-        command = command.commands[name]
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
     for parameter in command.params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
             assert parameter.help
@@ -53,7 +58,7 @@ def test_every_command_explains_itself(cove: Cove, path: tuple[str, ...], option
 def test_help_lists_every_command_in_the_order_of_need(cove: Cove) -> None:
     shown = cove("--help").out
     listed = re.findall(r"^  ([a-z0-9]+) {2,}\S", shown.partition("Commands:")[2], re.MULTILINE)
-    assert listed == [name for name, command in cli.commands.items() if not command.hidden]
+    assert listed == [name for name in COMMANDS if not load(name).hidden]
     assert listed[0] == "run"
     assert "\n    cove run --rm -it cove.internal/debian bash     a shell in a container\n" in shown
     assert "\\b" not in shown
@@ -61,7 +66,7 @@ def test_help_lists_every_command_in_the_order_of_need(cove: Cove) -> None:
 
 def test_words_of_others_do_what_ours_do(cove: Cove) -> None:
     for alias, name in {"up": "start", "down": "stop", "ls": "list", "ssh": "shell"}.items():
-        other, own = cli.commands[alias], cli.commands[name]
+        other, own = load(alias), load(name)
         assert (other.hidden, own.hidden) == (True, False)
         assert other.callback is own.callback
     assert cove("ls").out == cove("list").out
@@ -185,7 +190,9 @@ def test_results_that_are_no_exit_code_are_0(cove: Cove, monkeypatch: pytest.Mon
     assert cove("list").code == 0
 
 
-@pytest.mark.parametrize("group", [(), *((one.name,) for one in COMMANDS if isinstance(one, click.Group))])
+@pytest.mark.parametrize(
+    "group", [(), *((name,) for name in COMMANDS if isinstance(load(name), click.Group))]
+)
 def test_help_says_whole_sentences_on_a_narrow_terminal(
     cove: Cove, monkeypatch: pytest.MonkeyPatch, group: tuple[str, ...]
 ) -> None:
