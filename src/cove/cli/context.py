@@ -34,7 +34,7 @@ class Session:
         """The SDK's client, reporting to the terminal."""
         from cove.sdk import Client
 
-        return Client(report=self.reporter, offline=self.offline)
+        return Client(report=self.reporter, offline=self.offline, alone=True)
 
     @property
     def reporter(self) -> Reporter:

@@ -7,7 +7,6 @@ import json
 import os
 import select
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,6 +76,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UsageError: it cannot be written there.
     """
+    import tempfile
+
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
             try:

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cove.events import Report
-from cove.image.guest_image import GuestImage, find_guest, request_key
-from cove.machine.config import Config, load_config
 from cove.spec.machine import DEBIAN_NAMES, Architecture, Driver, MachineSpec, architecture_named
 from cove.system.files import write_atomic
 from cove.system.paths import Home
 from cove.system.processor import host_machine
-from cove.toolbox.toolbox import Toolbox, ensure
 
 if TYPE_CHECKING:
     from cove.debian.archive import Archive
     from cove.image.build import GuestFiles
+    from cove.image.guest_image import GuestImage
+    from cove.machine.config import Config
+    from cove.toolbox.toolbox import Toolbox
 
 PACKAGE = Path(__file__).parent.parent
 RECIPES = PACKAGE / "images"
@@ -78,6 +78,8 @@ class Workshop:
         Raises:
             UsageError: something in the file is wrong.
         """
+        from cove.machine.config import load_config
+
         return load_config(self.home.config)
 
     def __post_init__(self) -> None:
@@ -105,6 +107,8 @@ class Workshop:
 
     def toolbox(self, group: str) -> Toolbox:
         """The programs of one group for this host, fetched and unpacked if need be."""
+        from cove.toolbox.toolbox import ensure
+
         host = architecture_named(host_machine())
         return ensure(
             group,
@@ -131,6 +135,8 @@ class Workshop:
             UsageError, NotFoundError: the machine's own YAML is wrong or gone, or makes no guest of a machine.
             CoveError: packages or images cannot be had.
         """
+        from cove.image.guest_image import find_guest, request_key
+
         architecture = DEBIAN_NAMES[spec.architecture]
         if spec.image:
             from cove.image.build import request_of

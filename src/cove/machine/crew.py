@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +62,7 @@ class Crew:
         self._network = network
         self._shares = shares
         self._memory: MemoryFolder | None = None
+        self._loading: asyncio.Future[None] | None = None
         self.memory_file: Path | None = None
         """The file that is the guest's memory, if it is one of ours."""
         self.vm: Vm | None = None
@@ -84,16 +85,30 @@ class Crew:
         for folder in (self._paths.net_dir, self._paths.vm_dir):
             private_folder(folder)
         await self._network.start()
+        await self._lead_to_agent()
+        for share in self._shares:
+            await share.start()
+
+    async def _lead_to_agent(self) -> None:
         await self._network.expose_unix(self._paths.relay_socket, RELAY_PORT)
         await self._network.expose_unix(self._paths.agent_socket, CONTROL_PORT)
         self._network.seal()  # before any guest can speak to it
-        for share in self._shares:
-            await share.start()
 
     async def start_vm(self, on_console: OnConsole) -> None:
         """Start the guest; returns as soon as its VMM runs."""
         memory = self._prepare_memory(own=self._fast and self._driver.capabilities.suspend)
         await self._start(self._runtime(memory), on_console)
+
+    async def begin_loading(self, saved: SavedGuest, on_console: OnConsole) -> None:
+        """Begin what :meth:`load_vm` ends; returns when the VMM was started, or cannot be, which that one says.
+
+        A VMM takes its time to start, in which whoever called this can do other things.
+        """
+        started = asyncio.Event()
+        self._loading = asyncio.ensure_future(self._load(saved, on_console, started.set))
+        waiting = asyncio.ensure_future(started.wait())
+        await asyncio.wait({self._loading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
 
     async def load_vm(self, saved: SavedGuest, on_console: OnConsole) -> None:
         """Start services and the VMM, and load a saved guest, which is paused then.
@@ -102,18 +117,29 @@ class Crew:
             MachineError: it cannot be loaded.
             CoveError: something cannot be started, or there is no room for the guest's memory.
         """
+        loading, self._loading = self._loading, None
+        await (loading or self._load(saved, on_console))
+
+    async def _load(
+        self, saved: SavedGuest, on_console: OnConsole, started: Callable[[], None] = lambda: None
+    ) -> None:
         apart = saved.memory.exists()
         private = apart and self._plan.private
         memory = self._prepare_memory(own=not private and (apart or self._fast))
         filling = asyncio.create_task(self._fill(saved.memory) if apart and not private else asyncio.sleep(0))
         try:
-            await self.start_services()
+            for folder in (self._paths.net_dir, self._paths.vm_dir):
+                private_folder(folder)
+            await self._network.start()
+            for share in self._shares:
+                await share.start()
             runtime = replace(self._runtime(memory), incoming=saved.devices, incoming_memory=not apart)
             if private:
                 runtime = replace(runtime, memory_file=saved.memory, memory_private=True)
 
             async def ready() -> None:
-                await filling
+                started()
+                await asyncio.gather(filling, self._lead_to_agent())
 
             await self._start(runtime, on_console, ready)
             self.hide_memory()
@@ -159,6 +185,10 @@ class Crew:
 
     async def end(self) -> None:
         """End what still runs, and give the guest's memory back; nothing running is fine."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+            self._loading = None
         if self.vm is not None:
             await self.vm.kill()
             self.vm = None

@@ -11,13 +11,12 @@ from contextlib import suppress
 
 from cove.errors import ConflictError, CoveError, DeadlineError, MachineError
 from cove.events import Report, StageBegun, StageEnded, silent
-from cove.machine.client import SupervisorClient, error_from
-from cove.machine.contexts import publish
 from cove.machine.course import Course
 from cove.machine.leftovers import clear_leftovers
 from cove.machine.plan import LaunchPlan
 from cove.machine.state import State
 from cove.machine.store import Machine, Store
+from cove.system.branch import branch, can_branch
 from cove.system.files import locked, remove_tree, sweep_scratch, try_lock, write_json
 from cove.system.paths import MachinePaths
 from cove.system.process import Command, detach
@@ -38,7 +37,13 @@ _CLEAR_DEADLINE = 2.0
 
 
 def run(
-    machine: Machine, plan: LaunchPlan, store: Store, report: Report, course: Course | None = None
+    machine: Machine,
+    plan: LaunchPlan,
+    store: Store,
+    report: Report,
+    course: Course | None = None,
+    *,
+    alone: bool = False,
 ) -> None:
     """Start a supervisor with this plan, and wait until the machine runs. The caller holds the start lock.
 
@@ -48,6 +53,7 @@ def run(
         store: the machines.
         report: told of the stages.
         course: what this start has reached so far; the supervisor goes on with it.
+        alone: this process is a command and does nothing else, so that the supervisor may be a fork of it.
 
     Raises:
         ConflictError: another process starts or deletes it.
@@ -60,11 +66,13 @@ def run(
         sweep_scratch(machine.paths.root)
         remove_tree(machine.paths.restoring)
         store.sweep()
-        _launch(machine.paths, plan, lock, course or Course())
+        _launch(machine.paths, plan, lock, course or Course(), alone=alone)
     finally:
         os.close(lock)
     # it may have been made before there were contexts, or have lost its own; its creation told of problems
     if machine.owner is None:
+        from cove.machine.contexts import publish
+
         publish(machine, store.home, silent)
     _attend(machine, store, report)
 
@@ -78,6 +86,8 @@ def settled(store: Store, name: str, report: Report) -> Machine:
     machine = store.load(name)
     if not machine.supervised:
         return machine
+    from cove.machine.client import SupervisorClient
+
     client = SupervisorClient(machine.paths.supervisor_socket, name)
     match machine.record.state:
         case State.STARTING:
@@ -111,7 +121,7 @@ def take_lock(paths: MachinePaths) -> int:
     return handle
 
 
-def _launch(paths: MachinePaths, plan: LaunchPlan, lock: int, course: Course) -> None:
+def _launch(paths: MachinePaths, plan: LaunchPlan, lock: int, course: Course, *, alone: bool) -> None:
     write_json(paths.launch, plan.to_dict())
     course.reach("prepare")
     course.save(paths.boot)
@@ -120,15 +130,24 @@ def _launch(paths: MachinePaths, plan: LaunchPlan, lock: int, course: Course) ->
         listener.bind(str(paths.supervisor_socket))
         paths.supervisor_socket.chmod(0o600)
         listener.listen(64)  # so that we can connect at once; requests wait until it serves
-        argv = [sys.executable, "-m", "cove.machine.supervise"]
-        arguments = [str(paths.root), str(listener.fileno()), str(lock)]
-        detach(
-            Command((*argv, *arguments), {"PYTHONUNBUFFERED": "1"}),
-            log=paths.supervisor_log,
-            pass_fds=[listener.fileno(), lock],
-        )
+        _begin_supervisor(paths, [listener.fileno(), lock], alone=alone)
     finally:
         listener.close()
+
+
+def _begin_supervisor(paths: MachinePaths, descriptors: list[int], *, alone: bool) -> None:
+    arguments = [str(paths.root), *map(str, descriptors)]
+    if alone and can_branch():
+
+        def supervise() -> None:
+            from cove.machine.supervise import main
+
+            main(arguments)
+
+        branch(supervise, log=paths.supervisor_log, keep=descriptors)
+        return
+    argv = [sys.executable, "-m", "cove.machine.supervise", *arguments]
+    detach(Command(tuple(argv), {"PYTHONUNBUFFERED": "1"}), log=paths.supervisor_log, pass_fds=descriptors)
 
 
 def _follow(paths: MachinePaths, report: Report) -> None:
@@ -137,6 +156,8 @@ def _follow(paths: MachinePaths, report: Report) -> None:
     Raises:
         MachineError: it failed, or its supervisor ended without a word.
     """
+    from cove.machine.client import SupervisorClient, error_from
+
     client = SupervisorClient(paths.supervisor_socket, paths.name)
     for event in client.events(deadline=STAGE_DEADLINE):
         match event["event"]:
@@ -155,6 +176,8 @@ def _follow(paths: MachinePaths, report: Report) -> None:
 
 def _abandon(machine: Machine) -> None:
     """End a start that the user does not want to wait for."""
+    from cove.machine.client import SupervisorClient
+
     supervisor = machine.record.processes.get("supervisor")
     try:
         client = SupervisorClient(machine.paths.supervisor_socket, machine.name)

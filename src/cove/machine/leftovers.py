@@ -8,11 +8,10 @@ from pathlib import Path
 
 from cove.errors import MachineError
 from cove.machine.disks import clear_half_frozen
-from cove.machine.memory import sweep_memory
+from cove.machine.memory import sweep_memory, trial_folder
 from cove.machine.saved.folder import sweep
 from cove.machine.state import ALIVE, State
 from cove.machine.store import StateRecord, observe, read_state, write_state
-from cove.machine.trial import trial_folder
 from cove.system.files import read_json
 from cove.system.paths import Home, MachinePaths
 

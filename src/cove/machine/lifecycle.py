@@ -5,16 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cove.errors import ConflictError, CoveError, MachineError
-from cove.events import Note, Report, stage
-from cove.machine.assets import Workshop
-from cove.machine.client import SupervisorClient
-from cove.machine.contexts import withdraw
+from cove.errors import ConflictError, MachineError
+from cove.events import Report, stage
 from cove.machine.course import Course
-from cove.machine.disks import ensure_disk, layers_of, sweep_layers
-from cove.machine.drivers import driver_named
 from cove.machine.launching import (
     ABANDON_DEADLINE,
     LOCK_DEADLINE,
@@ -25,27 +20,27 @@ from cove.machine.launching import (
     take_lock,
 )
 from cove.machine.leftovers import clear_leftovers
-from cove.machine.placement import choose_host_cpu
-from cove.machine.plan import LaunchPlan
 from cove.machine.resumption import resumption
-from cove.machine.settings import gather, tell_engine, write_disk
-from cove.machine.shares import check_present, hidden_folders
 from cove.machine.state import ALIVE, State
 from cove.machine.store import Machine, Store, observe
 from cove.machine.suspended import end_sleep, end_suspension, go_on, wake
-from cove.machine.unfinished import finish_restoring
-from cove.spec.facts import choose_memory_place
-from cove.system.files import link_to, locked
-from cove.system.probe import host_facts
-from cove.system.process import Command
-from cove.vmm.base import BootFiles
+from cove.system.files import locked
+
+if TYPE_CHECKING:
+    from cove.machine.assets import Workshop
 
 STOP_DEADLINE = 30.0
 """Seconds that a clean stop may take before the machine is ended."""
 
 
 def start(
-    store: Store, name: str, workshop: Workshop, *, cold: bool = False, begun: float | None = None
+    store: Store,
+    name: str,
+    workshop: Workshop,
+    *,
+    cold: bool = False,
+    begun: float | None = None,
+    alone: bool = False,
 ) -> Machine:
     """Start the machine ``name`` and wait until its engine answers; a running one is left as it is.
 
@@ -57,6 +52,7 @@ def start(
         workshop: where programs and image come from.
         cold: boot also a suspended machine; its guest is given up.
         begun: when this began, on time.monotonic(), for the record of its stages; now by default.
+        alone: this process is a command and does nothing else; see :func:`cove.machine.launching.run`.
 
     Raises:
         NotFoundError: there is no such machine.
@@ -69,6 +65,8 @@ def start(
     with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=STAGE_DEADLINE):
         machine = settled(store, name, workshop.report)
         if not machine.supervised and paths.restored.is_dir():  # whoever restored it was killed
+            from cove.machine.unfinished import finish_restoring
+
             finish_restoring(paths)
             machine = store.load(name)
         if machine.running:
@@ -79,10 +77,14 @@ def start(
         if machine.asleep:
             end_sleep(machine)
         plan = None if cold else resumption(machine, store.home, workshop.report)
-        if plan is None or not go_on(machine, plan, store, workshop.report, course):
-            run(machine, _prepare(store, machine, workshop), store, workshop.report, course)
+        went_on = plan is not None and go_on(machine, plan, store, workshop.report, course, alone=alone)
+        # loaded only now: a guest that goes on does not wait for the code of a boot
+        from cove.machine import preparation
+
+        if went_on:
+            preparation.renew_settings(machine, workshop)
         else:
-            _renew_settings(machine, workshop)
+            run(machine, preparation.prepare(store, machine, workshop), store, workshop.report, course)
     return store.load(name)
 
 
@@ -95,6 +97,8 @@ def stop(store: Store, name: str, *, deadline: float = STOP_DEADLINE, report: Re
     Returns:
         whether it ran. One whose supervisor died is cleared of what it left.
     """
+    from cove.machine.client import SupervisorClient
+
     paths = store.find(name)
     if observe(paths).state is State.SUSPENDED:
         with locked(paths.start_lock, waiting_for=f"starting {name}", deadline=LOCK_DEADLINE):
@@ -125,6 +129,9 @@ def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
         NotFoundError: there is no such machine.
         ConflictError: it runs, and ``force`` is not given.
     """
+    from cove.machine.contexts import withdraw
+    from cove.machine.disks import sweep_layers
+
     paths = store.find(name)
     record = observe(paths)
     if record.state in ALIVE and not force:
@@ -143,52 +150,3 @@ def delete(store: Store, name: str, *, force: bool, report: Report) -> None:
         finally:
             os.close(lock)
     withdraw(paths, store.home, report)
-
-
-def _renew_settings(machine: Machine, workshop: Workshop) -> None:
-    """What this host says about the engine may have changed while the guest was suspended."""
-    try:
-        files = gather(machine.spec, workshop.config, workshop.home, os.environ)
-        tell_engine(machine.paths, files, workshop.report)
-    except CoveError as error:
-        workshop.report(Note(f"The engine keeps the settings that it had: {error.message}."))
-
-
-def _prepare(store: Store, machine: Machine, workshop: Workshop) -> LaunchPlan:
-    """Everything a start needs, as data; what is missing is fetched and built."""
-    spec = machine.spec
-    check_present(spec.shares)
-    driver = driver_named(spec.driver)
-    tools: dict[str, Command] = {}
-    firmware: list[Path] = []
-    for group in (*driver.needs(spec), "net", *(["share"] if spec.share_daemons else [])):
-        toolbox = workshop.toolbox(group)
-        tools |= {program.name: toolbox.command(program.name) for program in toolbox.group.programs}
-        firmware += toolbox.firmware
-    guest = workshop.guest(spec)
-    store.set_image(machine, guest.id)
-    disk = ensure_disk(machine.paths, spec.disk)
-    write_disk(machine.paths, gather(spec, workshop.config, store.home, os.environ))
-    image = guest.root.parent
-    if spec.driver == "uml":  # its command line cannot name every path
-        link_to(image, machine.paths.image_link)
-        image = machine.paths.image_link
-    return LaunchPlan(
-        spec=spec,
-        boot=BootFiles(
-            kernel=guest.kernel or Path(tools["linux.uml"].argv[0]),
-            initrd=image / guest.initrd.name,
-            root=image / guest.root.name,
-            data=disk,
-            layers=tuple(layers_of(disk)),
-            settings=machine.paths.settings,
-            cmdline=guest.cmdline,
-        ),
-        tools=tools,
-        firmware=tuple(firmware),
-        memory_dir=choose_memory_place(host_facts(os.environ), spec.memory, machine.paths.vm_dir),
-        host_cpu=choose_host_cpu(spec.driver),
-        hidden=hidden_folders(spec.shares, store.home),
-        resolv_conf=workshop.config.resolv_conf,
-        owner=machine.owner,
-    )

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from cove.system.files import make_sparse, remove_tree, storage_errors
+from cove.system.paths import MachinePaths
 
 
 class MemoryFolder:
@@ -57,6 +58,11 @@ class MemoryFolder:
             os.close(self._handle)
             self._handle = None
         remove_tree(self.path)
+
+
+def trial_folder(paths: MachinePaths) -> Path:
+    """Where the sockets of the VMM lie that tries a saved guest; also names its memory."""
+    return paths.vm_dir / "t"
 
 
 def sweep_memory(place: Path, machine: Path) -> None:

@@ -21,7 +21,7 @@ from cove.machine.course import Course
 from cove.machine.crew import Crew
 from cove.machine.gate import Gate
 from cove.machine.journal import Journal
-from cove.machine.parts import Companion, Front, Idle, Network, ShareServer
+from cove.machine.parts import Companion, Front, Idle, ShareServer
 from cove.machine.plan import LaunchPlan
 from cove.machine.power_off import ask_to_power_off
 from cove.machine.recorder import Recorder
@@ -54,10 +54,10 @@ class Supervisor:
         paths: the machine's files.
         plan: what to start.
         driver: who starts it.
-        network: what carries its packets; not started yet.
+        crew: what runs for it; nothing yet, or a saved guest that is being loaded.
+        watched: the guest's console, if something was begun already.
         front: what serves the engine's API; by default a plain relay.
         companions: what goes on beside it while it runs.
-        shares: what serves the host's folders to it, in the order of their tags.
         trial_shares: the same again, for the VMM that tries a saved guest.
         lost_files: explains why a machine with shares could not be suspended.
         gate: what clients on the host pass on their way to the guest; closed while it sleeps.
@@ -72,11 +72,11 @@ class Supervisor:
         paths: MachinePaths,
         plan: LaunchPlan,
         driver: Vmm,
-        network: Network,
+        crew: Crew,
         *,
+        watched: BootWatch | None = None,
         front: Front | None = None,
         companions: Sequence[Companion] = (),
-        shares: Sequence[ShareServer] = (),
         trial_shares: Sequence[ShareServer] = (),
         lost_files: LostFiles | None = None,
         gate: Gate | None = None,
@@ -90,13 +90,15 @@ class Supervisor:
         self.journal = Journal()
         self.ended = asyncio.Event()
         self._driver = driver
-        self._crew = Crew(paths, plan, driver, network, shares)
+        self.begun = asyncio.Event()
+        """Its start has succeeded or failed."""
+        self._crew = crew
         trial = Trial(paths, plan, driver, trial_shares)
         self._saving = Saving(paths, plan, driver, self._crew, trial, lost_files)
         self._gate = gate or Gate()
         self._idle = idle
         self._course = course or Course()
-        self._watched = BootWatch(paths.name, paths.console_log, self._course)
+        self._watched = watched or BootWatch(paths.name, paths.console_log, self._course)
         self._recorder = Recorder(paths, plan.host_cpu)
         self._front = front or Relay(paths.docker_socket, paths.relay_socket)
         self._companions = companions
@@ -162,6 +164,7 @@ class Supervisor:
             try:
                 await self._wishes.or_leave(self._resume() if self.plan.resume else self._start())
             finally:
+                self.begun.set()
                 self._keep_course()
             if not self._wishes.stop:
                 await self._live()

@@ -7,7 +7,6 @@ import os
 
 from cove.errors import ConflictError, DeadlineError, MachineError
 from cove.events import Note, Report, stage
-from cove.machine.client import SupervisorClient
 from cove.machine.course import Course
 from cove.machine.drivers import driver_named
 from cove.machine.launching import (
@@ -36,6 +35,8 @@ def suspend(store: Store, name: str, report: Report, *, asleep: bool = False) ->
         ConflictError: it does not run.
         CoveError: it could not be written; the machine goes on.
     """
+    from cove.machine.client import SupervisorClient
+
     machine = store.load(name)
     check_suspend(driver_named(machine.spec.driver), machine.spec)
     if machine.record.state is State.SUSPENDED and (asleep or not machine.asleep):
@@ -54,11 +55,17 @@ def suspend(store: Store, name: str, report: Report, *, asleep: bool = False) ->
 
 
 def go_on(
-    machine: Machine, plan: LaunchPlan, store: Store, report: Report, course: Course | None = None
+    machine: Machine,
+    plan: LaunchPlan,
+    store: Store,
+    report: Report,
+    course: Course | None = None,
+    *,
+    alone: bool = False,
 ) -> bool:
     """Let the machine's saved guest go on; says whether it did. Why not is reported."""
     try:
-        run(machine, plan, store, report, course)
+        run(machine, plan, store, report, course, alone=alone)
     except MachineError as error:
         report(Note(f"{machine.name} cannot go on where it was: {error.message}."))
         return False
@@ -67,6 +74,8 @@ def go_on(
 
 def wake(machine: Machine, report: Report) -> None:
     """Have a sleeping guest go on."""
+    from cove.machine.client import SupervisorClient
+
     with stage(report, "resume", "Waking the guest"):
         client = SupervisorClient(machine.paths.supervisor_socket, machine.name)
         client.call("POST", "/v1/wake", deadline=STAGE_DEADLINE)
@@ -74,6 +83,8 @@ def wake(machine: Machine, report: Report) -> None:
 
 def end_sleep(machine: Machine) -> None:
     """Give a sleeping guest up, and end its supervisor."""
+    from cove.machine.client import SupervisorClient
+
     supervisor = machine.record.processes["supervisor"]
     client = SupervisorClient(machine.paths.supervisor_socket, machine.name)
     client.call("POST", "/v1/stop", {"deadline": 0}, deadline=ABANDON_DEADLINE)

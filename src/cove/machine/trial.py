@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cove.machine.bounds import vmm_bounds
-from cove.machine.memory import MemoryFolder
+from cove.machine.memory import MemoryFolder, trial_folder
 from cove.machine.parts import ShareServer
 from cove.machine.plan import LaunchPlan
 from cove.machine.runtimes import runtime_of
@@ -86,11 +86,6 @@ class Trial:
             incoming=guest.devices,
             incoming_memory=not guest.memory.exists(),
         )
-
-
-def trial_folder(paths: MachinePaths) -> Path:
-    """Where the second VMM's sockets lie; also names its memory."""
-    return paths.vm_dir / "t"
 
 
 def _ignore(_line: str) -> None:

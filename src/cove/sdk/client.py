@@ -27,6 +27,7 @@ class Client(Installation):
         home: ``COVE_HOME``; by default what the environment says.
         report: told of progress.
         offline: whether fetching is forbidden.
+        alone: this process is a command and does nothing else: what outlives it may be forked from it.
     """
 
     @property

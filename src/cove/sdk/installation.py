@@ -22,13 +22,22 @@ class Installation:
         home: ``COVE_HOME``; by default what the environment says.
         report: told of progress.
         offline: whether fetching is forbidden.
+        alone: this process is a command and does nothing else: what outlives it may be forked from it.
     """
 
-    def __init__(self, home: Path | None = None, *, report: Report = silent, offline: bool = False) -> None:
+    def __init__(
+        self,
+        home: Path | None = None,
+        *,
+        report: Report = silent,
+        offline: bool = False,
+        alone: bool = False,
+    ) -> None:
         env = dict(os.environ) if home is None else {**os.environ, "COVE_HOME": str(home)}
         self.home = Home.from_environment(env)
         self.report = report
         self.offline = offline
+        self.alone = alone
 
     @property
     def store(self) -> Store:

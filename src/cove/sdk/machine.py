@@ -42,7 +42,8 @@ class Machine(Handle):
         if create and not self.exists:
             with suppress(ConflictError):  # another process was quicker: it made the machine that we want
                 create_machine(self.installation, self.name)
-        start(self.installation.store, self.name, self.installation.workshop(), cold=cold, begun=begun)
+        here = self.installation
+        start(here.store, self.name, here.workshop(), cold=cold, begun=begun, alone=here.alone)
 
     def ensure_running(self) -> Record:
         """Create and start it if need be; the quick way when it runs already."""

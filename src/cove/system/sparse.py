@@ -10,7 +10,6 @@ import ctypes
 import mmap
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +133,8 @@ def _slices(handle: int) -> Iterator[Extent]:
 def _write_data(reading: int, writing: int, *, skip_zeroes: bool) -> int:
     if os.fstat(reading).st_size == 0:
         return 0
+    from concurrent.futures import ThreadPoolExecutor
+
     with mmap.mmap(reading, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
         write = partial(_write_grains if skip_zeroes else _write_all, view, writing)
         # the kernel does the work, outside of the interpreter's lock

@@ -80,7 +80,10 @@ async def _migrate(client: QMPClient, command: str, file: Path) -> None:
 async def go_on(runtime: Runtime) -> None:
     """Let a paused guest go on."""
     async with monitor(runtime.qmp_socket, "letting the guest go on", deadline=10.0) as client:
-        await client.execute("cont")
+        with client.listener("RESUME") as resumed:
+            await client.execute("cont")
+            if not resumed.empty():  # told before the command returns, so that a busy QEMU need not be asked
+                return
         status = await client.execute("query-status")
         if not isinstance(status, dict) or not status.get("running"):
             raise MachineError(f"the guest did not go on: {status}")

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from cove.machine import supervise  # noqa: E402
+from cove.machine import assembly, supervise  # noqa: E402
 from cove.vmm.fake import Fake  # noqa: E402
 from tests.unit.machine.world import Wire  # noqa: E402
 
@@ -19,7 +19,8 @@ if __name__ == "__main__":
     if os.environ.get("COVE_TEST_STAGES") == "none":
         sys.exit("this supervisor dies at once")
     stages = tuple(os.environ["COVE_TEST_STAGES"].split())
-    supervise.driver_named = lambda _name: Fake(stages=stages)  # type: ignore[assignment]
+    for module in (assembly, supervise):
+        module.driver_named = lambda _name: Fake(stages=stages)  # type: ignore[assignment]
     supervise.Gvproxy = lambda *_arguments, **_options: Wire()  # type: ignore[assignment, misc]
     assert sys.argv[1:3] == ["-m", "cove.machine.supervise"]
     supervise.main(sys.argv[3:])

@@ -13,10 +13,9 @@ import pytest
 
 from cove.errors import MachineError
 from cove.machine.leftovers import clear_leftovers
-from cove.machine.memory import MemoryFolder
+from cove.machine.memory import MemoryFolder, trial_folder
 from cove.machine.state import State
 from cove.machine.store import StateRecord, Store, observe, read_state, write_state
-from cove.machine.trial import trial_folder
 from cove.system.files import write_json
 from cove.system.paths import MachinePaths
 from cove.system.process import Identity

@@ -28,11 +28,12 @@ from cove.errors import (
 )
 from cove.events import Event, Note, StageBegun, StageEnded
 from cove.image.guest_image import GuestImage, KernelPackage
-from cove.machine import launching, lifecycle
+from cove.machine import client, launching, lifecycle
 from cove.machine.assets import Workshop
 from cove.machine.config import Config
 from cove.machine.lifecycle import delete, start, stop
 from cove.machine.plan import LaunchPlan
+from cove.machine.preparation import prepare
 from cove.machine.state import State
 from cove.machine.store import StateRecord, Store, read_state, write_state
 from cove.machine.suspended import suspend
@@ -155,12 +156,12 @@ def test_a_whole_life(store: Store, ready: ReadyWorkshop, workshop: Workshop) ->
 
 def test_the_plan_is_what_the_driver_needs(store: Store, workshop: Workshop) -> None:
     machine = store.create(replace(SPEC, driver="qemu", accel="tcg"))
-    plan = lifecycle._prepare(store, machine, workshop)
+    plan = prepare(store, machine, workshop)
     assert LaunchPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
     assert plan.boot.kernel == store.home.images / "abc" / "kernel"
     assert {"qemu-system-x86_64", "gvproxy"} <= set(plan.tools)
     assert plan.host_cpu is None
-    uml = lifecycle._prepare(store, store.create(replace(SPEC, name="u")), workshop)
+    uml = prepare(store, store.create(replace(SPEC, name="u")), workshop)
     assert uml.boot.kernel == Path("/bin/linux.uml")
     assert uml.host_cpu in os.sched_getaffinity(0)
 
@@ -232,7 +233,7 @@ def test_a_start_waits_for_what_others_began(
             calls.append(path)
             write_state(paths, StateRecord(state=then, reason="", processes={"supervisor": supervisor}))
 
-    monkeypatch.setattr(launching, "SupervisorClient", Client)
+    monkeypatch.setattr(client, "SupervisorClient", Client)
     assert start(store, "dev", workshop).running
     assert calls == [asked]
     stand_in.kill()
@@ -307,7 +308,7 @@ def test_a_supervisor_that_does_not_answer_is_killed_when_it_may_not_wait(
     start(store, "dev", workshop)
     supervisor = supervisor_of(store)
     os.kill(supervisor.pid, signal.SIGSTOP)
-    monkeypatch.setattr(lifecycle.SupervisorClient, "call", _refuse)
+    monkeypatch.setattr(client.SupervisorClient, "call", _refuse)
     monkeypatch.setattr(Identity, "wait_gone", _impatient(Identity.wait_gone))
     with pytest.raises(MachineError, match="no answer"):
         stop(store, "dev", deadline=1, report=silent)
@@ -386,7 +387,7 @@ def test_a_damaged_machine_can_be_deleted(store: Store) -> None:
 def test_events_that_we_do_not_know_are_passed_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = store.create(SPEC).paths
     told = [{"event": "news"}, {"event": "running"}]
-    monkeypatch.setattr(launching.SupervisorClient, "events", lambda _self, deadline: iter(told))
+    monkeypatch.setattr(client.SupervisorClient, "events", lambda _self, deadline: iter(told))
     launching._follow(paths, silent)
     told.pop()
     with pytest.raises(MachineError, match="ended without a word"):

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from cove.machine.api import application
+from cove.machine.crew import Crew
 from cove.machine.plan import LaunchPlan
 from cove.machine.store import Store
 from cove.machine.supervisor import Supervisor
@@ -141,7 +142,8 @@ async def running(
         store.create(SPEC)
     paths = store.home.machine(SPEC.name)
     driver, wire = driver or WatchedFake(), wire or Wire()
-    supervisor = Supervisor(paths, make_plan(paths, resume=resume), driver, wire)
+    plan = make_plan(paths, resume=resume)
+    supervisor = Supervisor(paths, plan, driver, Crew(paths, plan, driver, wire, ()))
     run = Run(supervisor, driver, wire, asyncio.create_task(supervisor.run()))
     try:
         yield run
