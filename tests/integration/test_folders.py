@@ -115,6 +115,15 @@ def test_the_users_own_number_may_write_and_others_may_not(world: World) -> None
     ))  # fmt: skip
 
 
+def test_who_is_no_owner_may_do_what_the_mode_lets_others_do(world: World) -> None:
+    (world.user / "open").mkdir()
+    (world.user / "open").chmod(0o777)
+    assert world.sh("echo x > open/theirs && cat open/theirs", user="4711:4711") == "x\n"
+    # only root can give files away
+    wanted = 4711 if os.geteuid() == 0 else os.geteuid()
+    assert (world.user / "open/theirs").stat().st_uid == wanted
+
+
 def test_chmod_and_chown(world: World) -> None:
     world.sh("echo > owners; chmod 640 owners; chown 33:44 owners")
     found = (world.user / "owners").stat()
