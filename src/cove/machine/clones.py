@@ -16,8 +16,7 @@ from cove.errors import ConflictError, UsageError
 from cove.events import stage
 from cove.machine.assets import Workshop
 from cove.machine.contexts import publish
-from cove.machine.frozen import copy_state, freeze_machine, frozen, settle
-from cove.machine.lifecycle import start
+from cove.machine.frozen import copy_state, freeze_machine, frozen, resting
 from cove.machine.saved.folder import SavedGuest
 from cove.machine.state import State
 from cove.machine.store import Machine, StateRecord, Store, write_state
@@ -65,14 +64,13 @@ def clone(
     for name in names:
         if store.home.machine(name).root.exists():
             raise ConflictError(f"there is a machine {name!r} already", hint="Choose another name.")
-    goes_on = settle(store, source, workshop.report)
-    try:
-        with frozen(store, source) as machine, stage(workshop.report, "clone", f"Cloning {source}"):
-            base = freeze_machine(machine, store.home)
-            made = [_one(store, machine, base, name, owner) for name in names]
-    finally:
-        if goes_on:
-            start(store, source, workshop)
+    with (
+        resting(store, source, workshop),
+        frozen(store, source) as machine,
+        stage(workshop.report, "clone", f"Cloning {source}"),
+    ):
+        base = freeze_machine(machine, store.home)
+        made = [_one(store, machine, base, name, owner) for name in names]
     for one in made if owner is None else ():
         publish(one, store.home, workshop.report)
     return made

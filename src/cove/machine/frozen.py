@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cove.errors import ConflictError
-from cove.events import Report
+from cove.machine.assets import Workshop
 from cove.machine.disks import derive, freeze
 from cove.machine.drivers import driver_named
 from cove.machine.launching import LOCK_DEADLINE, take_lock
+from cove.machine.lifecycle import start
 from cove.machine.saved.folder import SavedGuest
 from cove.machine.state import ALIVE
 from cove.machine.store import Machine, Store
@@ -25,8 +26,14 @@ from cove.system.paths import Home, MachinePaths
 from cove.vmm.base import unsupported
 
 
-def settle(store: Store, name: str, report: Report) -> bool:
-    """Suspend a machine that runs or sleeps; says whether it has to go on afterwards.
+@contextmanager
+def resting(store: Store, name: str, workshop: Workshop) -> Iterator[None]:
+    """Keep a machine suspended during the block that runs or sleeps, and let it go on afterwards, however that ends.
+
+    Args:
+        store: the machines.
+        name: which one; one that does not run stays as it is.
+        workshop: where programs come from, should it have to boot.
 
     Raises:
         NotFoundError: there is no such machine.
@@ -35,15 +42,23 @@ def settle(store: Store, name: str, report: Report) -> bool:
     """
     machine = store.load(name)
     if not (machine.running or machine.asleep):
-        return False
+        yield
+        return
     if not driver_named(machine.spec.driver).capabilities.suspend:
         raise unsupported(
             machine.spec.driver,
             "copy a machine that runs",
             hint=f"Stop it first: cove stop {name}. Or use a machine of another driver: cove create NAME --driver qemu",
         )
-    suspend(store, name, report)
-    return True
+    try:
+        suspend(store, name, workshop.report)
+    except KeyboardInterrupt:  # which ends only our waiting: it will be suspended
+        start(store, name, workshop)
+        raise
+    try:
+        yield
+    finally:
+        start(store, name, workshop)
 
 
 @contextmanager

@@ -74,7 +74,12 @@ def run(
         from cove.machine.contexts import publish
 
         publish(machine, store.home, silent)
-    _attend(machine, store, report)
+    if plan.resume:
+        _follow(
+            machine.paths, report
+        )  # Ctrl-C ends our waiting, which is short, but not what the guest has in memory
+    else:
+        _attend(machine, store, report)
 
 
 def settled(store: Store, name: str, report: Report) -> Machine:

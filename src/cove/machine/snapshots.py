@@ -21,9 +21,8 @@ from cove.guest.client import GuestClient
 from cove.machine.assets import Workshop
 from cove.machine.disks import data_disk, sweep_layers
 from cove.machine.drivers import driver_named
-from cove.machine.frozen import copy_state, freeze_machine, frozen, settle
+from cove.machine.frozen import copy_state, freeze_machine, frozen, resting
 from cove.machine.launching import LOCK_DEADLINE
-from cove.machine.lifecycle import start
 from cove.machine.saved.folder import SavedGuest
 from cove.machine.saving import FREEZE
 from cove.machine.store import Machine, Store
@@ -141,13 +140,12 @@ def save_snapshot(store: Store, machine: str, name: str, workshop: Workshop) -> 
         )
     if found.running and not driver_named(found.spec.driver).capabilities.suspend:
         return _save_running(store, found, name, workshop.report)
-    goes_on = settle(store, machine, workshop.report)
-    try:
-        with frozen(store, machine) as resting, stage(workshop.report, "snapshot", f"Saving {name}"):
-            return _write(resting, name, freeze_machine(resting, store.home))
-    finally:
-        if goes_on:
-            start(store, machine, workshop)
+    with (
+        resting(store, machine, workshop),
+        frozen(store, machine) as still,
+        stage(workshop.report, "snapshot", f"Saving {name}"),
+    ):
+        return _write(still, name, freeze_machine(still, store.home))
 
 
 def delete_snapshot(store: Store, machine: str, name: str) -> None:

@@ -45,7 +45,7 @@ from cove.toolbox.groups import group_of
 from cove.toolbox.toolbox import Toolbox
 from cove.vmm.fake import STAGES
 from tests.unit.machine import supervisor_process
-from tests.unit.machine.world import SPEC
+from tests.unit.machine.world import SPEC, make_plan
 
 ALL_STAGES = ["link", *STAGES]
 
@@ -338,6 +338,20 @@ def test_ctrl_c_ends_the_start(store: Store, workshop: Workshop, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         start(store, "dev", workshop)
     assert store.load("dev").record.state is State.STOPPED
+
+
+def test_ctrl_c_ends_no_guest_that_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory would be lost with it; and it takes half a second."""
+    machine = store.create(SPEC)
+
+    def interrupt(_paths: object, _report: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launching, "_launch", lambda *_: None)
+    monkeypatch.setattr(launching, "_follow", interrupt)
+    monkeypatch.setattr(launching, "_abandon", lambda _: pytest.fail("it was ended"))
+    with pytest.raises(KeyboardInterrupt):
+        launching.run(machine, make_plan(machine.paths, resume=True), store, silent)
 
 
 def test_nothing_runs_when_the_tools_cannot_be_had(
