@@ -115,7 +115,9 @@ class Home:
     def begun(self, *args: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
         """``cove``, started and not waited for; it is ended when the block is left."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen([COVE, *args], env=self.environment, **{**pipes, **options}) as child:
+        with subprocess.Popen(
+            [*self.enter, COVE, *args], env=self.environment, **{**pipes, **options}
+        ) as child:
             try:
                 yield child
             finally:

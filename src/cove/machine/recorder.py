@@ -86,6 +86,11 @@ class Recorder:
         self.record = self._with_processes(children)
         self._write()
 
+    def say(self, reason: str) -> None:
+        """Record how it is with a machine whose state stays as it is."""
+        self.record = replace(self.record, reason=reason)
+        self._write()
+
     def ports(self, ports: Sequence[Mapping[str, Any]]) -> None:
         """Record what containers have published."""
         self.record = replace(self.record, ports=tuple(ports))

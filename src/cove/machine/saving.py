@@ -87,13 +87,18 @@ class Saving:
                 written.unlink(missing_ok=True)
             await self._trial.load(scratch)
 
-    async def go_on(self) -> None:
+    async def go_on(self, *, stands: bool = False) -> None:
         """Let a guest go on that was paused or frozen by a :meth:`save` that failed.
+
+        Args:
+            stands: it cannot, since its disk has no room; it will thaw by itself.
 
         Raises:
             MachineError: it cannot.
         """
         await self._running().go_on()
+        if stands:
+            return
         client = GuestClient(self._paths.agent_socket, deadline=_FREEZE_DEADLINE)
         try:
             await asyncio.to_thread(partial(client.call, "thaw"))

@@ -25,6 +25,7 @@ from cove.machine.parts import Companion, Front, Idle, ShareServer
 from cove.machine.plan import LaunchPlan
 from cove.machine.power_off import ask_to_power_off
 from cove.machine.recorder import Recorder
+from cove.machine.room_keeper import RoomKeeper, Watching
 from cove.machine.saved.folder import SavedGuest
 from cove.machine.saving import Saving
 from cove.machine.share_holders import LostFiles
@@ -106,6 +107,7 @@ class Supervisor:
         self._before_stopping = before_stopping
         self._company = Company()
         self._wishes = Wishes()
+        self._room = RoomKeeper(paths.root, self._recorder.say)
 
     @property
     def record(self) -> StateRecord:
@@ -200,7 +202,10 @@ class Supervisor:
                 await self._sleep()
 
     def _begin_company(self, *, woken: bool) -> None:
-        self._company.begin([*self._companions, *([Aftermath(self.paths)] if woken else [])])
+        own: list[Companion] = [Aftermath(self.paths)] if woken else []
+        if self._crew.vm is not None:
+            own.append(Watching(self._room, self._crew.vm))
+        self._company.begin([*self._companions, *own])
 
     async def _suspend(self) -> bool:
         """Save the guest and end all that runs for it; when it cannot be saved, the guest goes on.
@@ -211,10 +216,10 @@ class Supervisor:
         asked = self._wishes.take_suspensions()
         try:
             self._enter(State.SUSPENDING, "")
-            await self._saving.save(SavedGuest(self.paths.saved))
+            await self._save()
         except Exception as failure:  # noqa: BLE001  (whatever it is, the guest has to go on)
-            await self._saving.go_on()
-            self._enter(State.RUNNING, "")
+            await self._saving.go_on(stands=self._room.stands)
+            self._enter(State.RUNNING, self._room.reason)
             error = await self._saving.explain(failure)
             log.warning("not suspended: %s\n%s", error.message, error.details or "")
             asked.answer(error)
@@ -229,6 +234,22 @@ class Supervisor:
             self._enter(State.SUSPENDED, "asked for")
         asked.answer()
         return asked.asleep
+
+    async def _save(self) -> None:
+        """Save the guest, unless it stands still: writing all to its disk is the first that it is asked for."""
+        if self._room.stands:
+            raise self._room.error()
+        saving = asyncio.ensure_future(self._saving.save(SavedGuest(self.paths.saved)))
+        standing = asyncio.ensure_future(self._room.standing())
+        try:
+            await asyncio.wait({saving, standing}, return_when=asyncio.FIRST_COMPLETED)
+            if standing.done() and not saving.done():
+                raise self._room.error()
+            await saving
+        finally:
+            for task in (saving, standing):
+                task.cancel()
+            await asyncio.gather(saving, standing, return_exceptions=True)
 
     async def _sleep(self) -> None:
         """Until somebody wants the guest, which goes on then; or wants it to stay on the disk, or be given up."""

@@ -171,6 +171,11 @@ class MachinePaths:
         return self.vm_dir / "qmp.sock"
 
     @property
+    def events_socket(self) -> Path:
+        """QEMU's second monitor, which tells of what happens."""
+        return self.vm_dir / "ev.sock"
+
+    @property
     def uml_dir(self) -> Path:
         """User-Mode Linux's folder: its pid and its management console."""
         return self.vm_dir / "u"
@@ -211,6 +216,7 @@ class MachinePaths:
             self.network_socket,
             self.gvproxy_socket,
             self.qmp_socket,
+            self.events_socket,
         )
 
     def longest_socket(self, *, mac: bool = False) -> Path:

@@ -194,6 +194,15 @@ class Vm(Protocol):
             MachineError: the VMM has ended, or does not answer.
         """
 
+    async def stalled(self) -> None:
+        """Wait until the guest is stopped because its disk has no room on the host; then :meth:`go_on` tries again.
+
+        Never returns where the guest is told of the error instead.
+
+        Raises:
+            MachineError: the VMM has ended.
+        """
+
 
 class Vmm(Protocol):
     """A driver."""

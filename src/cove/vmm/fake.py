@@ -107,6 +107,8 @@ class FakeVm:
         self._driver = driver
         self._console = console
         self.paused = False
+        self.full = asyncio.Event()
+        """Set by tests: its disk has no room."""
         self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._boot = asyncio.create_task(self._print(stages, exit_code))
 
@@ -147,6 +149,11 @@ class FakeVm:
         if not self._driver.capabilities.suspend:
             raise cannot_suspend(self._driver.name)
         self.paused = False
+        self.full.clear()
+
+    async def stalled(self) -> None:
+        """Wait for :attr:`full`."""
+        await self.full.wait()
 
     async def _print(self, stages: tuple[str, ...], exit_code: int | None) -> None:
         for number, stage in enumerate(stages):

@@ -24,6 +24,9 @@ SAVE_DEADLINE = 300.0
 LOAD_DEADLINE = 120.0
 """Seconds, from QEMU's start to the loaded guest."""
 
+STALLED = "io-error"
+"""QEMU's word for a guest that waits for its disk, whose file found no room."""
+
 _ENDS = ("completed", "failed", "cancelled")
 
 
@@ -77,6 +80,23 @@ async def _migrate(client: QMPClient, command: str, file: Path) -> None:
         raise MachineError(message)
 
 
+async def stalled(events: Path) -> None:
+    """Wait until a write to a disk finds no room, for which QEMU stops the guest (``werror=enospc``, its default).
+
+    Args:
+        events: a monitor that nobody else uses.
+    """
+    async with monitor(events, "telling of a full disk", deadline=None) as client:
+        with client.listener("BLOCK_IO_ERROR") as errors:
+            status = await client.execute("query-status")
+            if isinstance(status, dict) and status.get("status") == STALLED:
+                return
+            while True:
+                data = (await errors.get()).get("data")
+                if isinstance(data, dict) and data.get("action") == "stop":
+                    return
+
+
 async def go_on(runtime: Runtime) -> None:
     """Let a paused guest go on."""
     async with monitor(runtime.qmp_socket, "letting the guest go on", deadline=10.0) as client:
@@ -85,5 +105,5 @@ async def go_on(runtime: Runtime) -> None:
             if not resumed.empty():  # told before the command returns, so that a busy QEMU need not be asked
                 return
         status = await client.execute("query-status")
-        if not isinstance(status, dict) or not status.get("running"):
+        if not isinstance(status, dict) or not (status.get("running") or status.get("status") == STALLED):
             raise MachineError(f"the guest did not go on: {status}")

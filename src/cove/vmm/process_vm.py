@@ -86,6 +86,10 @@ class ProcessVm:
         """Refused; a VMM that can has a class of its own."""
         raise cannot_suspend(self._child.name)
 
+    async def stalled(self) -> None:
+        """Never; a VMM that stops its guest has a class of its own."""
+        await asyncio.Event().wait()
+
 
 async def start_process(
     command: Command,

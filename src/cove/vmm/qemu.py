@@ -14,7 +14,7 @@ from cove.system.process import Command, Identity
 from cove.vmm.base import BootFiles, Capabilities, Exit, OnConsole, Ready, Runtime, Vm
 from cove.vmm.boards import BOARDS
 from cove.vmm.process_vm import ProcessVm, start_process
-from cove.vmm.qemu_argv import DATA_NODE, qemu_command
+from cove.vmm.qemu_argv import DATA_NODE, events_socket, qemu_command
 
 _LAST_WORDS = 1.0
 """Seconds for a QEMU that cannot load a guest to say why, and end."""
@@ -48,7 +48,8 @@ class Qemu:
         self, command: Command, runtime: Runtime, on_console: OnConsole, ready: Ready | None = None
     ) -> Vm:
         """Start QEMU. A monitor socket that a dead QEMU left behind is replaced."""
-        runtime.qmp_socket.unlink(missing_ok=True)
+        for socket in (runtime.qmp_socket, events_socket(runtime)):
+            socket.unlink(missing_ok=True)
         button = partial(_press, runtime)
         process = await start_process(command, runtime, on_console, name="QEMU", button=button)
         vm = QemuVm(process, runtime)
@@ -107,6 +108,12 @@ class QemuVm:
         from cove.vmm import migration
 
         await migration.go_on(self._runtime)
+
+    async def stalled(self) -> None:
+        """Wait until the guest is stopped because its disk's file finds no room."""
+        from cove.vmm import migration
+
+        await migration.stalled(events_socket(self._runtime))
 
 
 async def _load(vm: QemuVm, runtime: Runtime, source: Path, ready: Ready | None) -> None:

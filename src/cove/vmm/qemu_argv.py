@@ -48,6 +48,7 @@ def qemu_command(
         *_small_devices(),
         *board.devices,
         *monitor(runtime),
+        *_events(runtime),
         *_incoming(runtime),
     )
 
@@ -193,6 +194,18 @@ def monitor(runtime: Runtime) -> list[str]:
         "-serial", "chardev:console",
         "-chardev", f"socket,id=monitor,path={escape(runtime.qmp_socket)},server=on,wait=off",
         "-mon", "chardev=monitor,mode=control",
+    ]  # fmt: skip
+
+
+def events_socket(runtime: Runtime) -> Path:
+    """Where a second monitor tells of what happens; each serves one client at a time."""
+    return runtime.qmp_socket.with_name("ev.sock")
+
+
+def _events(runtime: Runtime) -> list[str]:
+    return [
+        "-chardev", f"socket,id=events,path={escape(events_socket(runtime))},server=on,wait=off",
+        "-mon", "chardev=events,mode=control",
     ]  # fmt: skip
 
 

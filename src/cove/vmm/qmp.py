@@ -41,13 +41,13 @@ async def qmp(
 
 
 @asynccontextmanager
-async def monitor(path: Path, what: str, *, deadline: float) -> AsyncIterator[QMPClient]:
+async def monitor(path: Path, what: str, *, deadline: float | None) -> AsyncIterator[QMPClient]:
     """A connection for several commands that belong together.
 
     Args:
         path: the monitor's socket.
         what: what they do, for errors.
-        deadline: seconds for all of them.
+        deadline: seconds for all of them; None lets them take as long as QEMU runs.
 
     Raises:
         MachineError: QEMU cannot be reached, did not answer in time or refused.

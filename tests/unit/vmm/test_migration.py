@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +36,8 @@ async def monitor(
     end: str = "completed",
     reason: str = "Unable to write to file: No space left on device",
     runs: bool = True,
+    state: str = "paused",
+    disk_errors: Sequence[dict[str, object]] = (),
 ) -> AsyncIterator[None]:
     """A monitor whose migrations end as told."""
 
@@ -50,8 +52,11 @@ async def monitor(
             if request["execute"] == "query-migrate":
                 answer = {"status": end, "error-desc": reason}
             if request["execute"] == "query-status":
-                answer = {"status": "running" if runs else "paused", "running": runs}
+                answer = {"status": "running" if runs else state, "running": runs}
             say(**{"return": answer, "id": request.get("id")})
+            if request["execute"] == "query-status":
+                for error in disk_errors:
+                    say(event="BLOCK_IO_ERROR", data=error, timestamp={"seconds": 1, "microseconds": 2})
             if request["execute"].startswith("migrate") and "uri" in request["arguments"]:
                 for status in ("setup", "active", end):
                     say(
@@ -118,3 +123,16 @@ async def test_go_on_is_not_believed_without_looking(runtime: Runtime) -> None:
     async with monitor(runtime.qmp_socket, [], runs=False):
         with pytest.raises(MachineError, match="did not go on"):
             await migration.go_on(runtime)
+
+
+async def test_full_disk_is_told_by_an_event(runtime: Runtime) -> None:
+    async with monitor(runtime.qmp_socket, [], state="io-error", runs=False):
+        await asyncio.wait_for(migration.stalled(runtime.qmp_socket), 10)  # it was so before we looked
+        await migration.go_on(runtime)  # and may be so again at once
+    errors = [{"action": "report", "nospace": False}, {"action": "stop", "nospace": True}]
+    for told, comes in ((errors[:1], False), (errors, True)):
+        async with monitor(runtime.qmp_socket, [], disk_errors=told):
+            waiting = asyncio.create_task(migration.stalled(runtime.qmp_socket))
+            done, _ = await asyncio.wait({waiting}, timeout=10 if comes else 0.3)
+            assert bool(done) == comes
+            waiting.cancel()
