@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from cove.errors import StorageError
+from cove.errors import MachineError, StorageError
 from cove.system.files import STORAGE_HINT
 from cove.system.room import room_of
 from cove.units import MIB
@@ -97,5 +97,8 @@ class Watching:
         self._vm = vm
 
     async def run(self) -> None:
-        """Until cancelled."""
-        await self._keeper.keep(self._vm)
+        """Until cancelled, or until its VMM ends, which others tell of."""
+        try:
+            await self._keeper.keep(self._vm)
+        except MachineError as error:
+            log.info("the guest's disk is watched no more: %s", error.message)
