@@ -347,7 +347,7 @@ def test_ctrl_c_ends_no_guest_that_goes_on(store: Store, monkeypatch: pytest.Mon
     def interrupt(_paths: object, _report: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(launching, "_launch", lambda *_: None)
+    monkeypatch.setattr(launching, "_launch", lambda *_, **__: None)
     monkeypatch.setattr(launching, "_follow", interrupt)
     monkeypatch.setattr(launching, "_abandon", lambda _: pytest.fail("it was ended"))
     with pytest.raises(KeyboardInterrupt):
