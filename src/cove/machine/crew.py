@@ -82,12 +82,15 @@ class Crew:
 
     async def start_services(self) -> None:
         """Start what the VMM connects to: network and shares, with two sockets that lead to the guest's agent."""
-        for folder in (self._paths.net_dir, self._paths.vm_dir):
-            private_folder(folder)
-        await self._network.start()
+        await self._start_network()
         await self._lead_to_agent()
         for share in self._shares:
             await share.start()
+
+    async def _start_network(self) -> None:
+        for folder in (self._paths.net_dir, self._paths.vm_dir):
+            private_folder(folder)
+        await self._network.start()
 
     async def _lead_to_agent(self) -> None:
         await self._network.expose_unix(self._paths.relay_socket, RELAY_PORT)
@@ -128,9 +131,7 @@ class Crew:
         memory = self._prepare_memory(own=not private and (apart or self._fast))
         filling = asyncio.create_task(self._fill(saved.memory) if apart and not private else asyncio.sleep(0))
         try:
-            for folder in (self._paths.net_dir, self._paths.vm_dir):
-                private_folder(folder)
-            await self._network.start()
+            await self._start_network()
             for share in self._shares:
                 await share.start()
             runtime = replace(self._runtime(memory), incoming=saved.devices, incoming_memory=not apart)
